@@ -1,0 +1,1 @@
+"""Knowledge as rows: which models there are, where they are served, what a resolution stands for."""

@@ -1,0 +1,241 @@
+"""What can go wrong, in the API's own words: each class is a code, an HTTP status and a sentence.
+
+An error is raised where it is known, translated at a seam with ``from`` kept, and caught in three places:
+the route (an HTTP answer), the worker's loop (a FAILED task) and the CLI (an exit code).
+
+::
+
+    ApiError
+     ├─ NoApiKey, InvalidApiKey                   401  who are you
+     ├─ AccessDenied                              403  not like this
+     │   ├─ SynchronousCall, PolicyExpired, LinkRefused
+     ├─ InvalidParameter                          400  not with these values
+     │   ├─ BodyInvalid, ModelNotExist, InvalidMediaUrl
+     ├─ UnsupportedOperation                      400  not in this state
+     ├─ NotFound 404, MethodNotAllowed 405, FileAlreadyExists 409, PayloadTooLarge 413
+     ├─ FrameError                                     the picture cannot be had or used (inside a task)
+     │   ├─ InvalidUrl, ConnectionRefused, DownloadTimeout
+     │   └─ InvalidImageFormat, InvalidFileSize, InvalidResolution
+     ├─ InternalError                             500  our own fault
+     │   ├─ AlgorithmError, TaskTimeout, ResultUploadError, RewriteFailed
+     └─ Unavailable                               503  not now
+
+    Canceled                                           not an error of anyone: the work was called off
+"""
+
+from typing import ClassVar
+
+
+class ApiError(Exception):
+    """An answer other than success. ``message`` may say more than the class's own ``sentence``.
+
+    Codes and sentences are the vendor's, typing slips included; where the vendor publishes none, the
+    sentence is ours and says what came and what would have done.
+    """
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "InternalError"
+    sentence: ClassVar[str] = (
+        "An internal error has occured, please try again later or contact service support."
+    )
+
+    def __init__(self, message: str | None = None) -> None:
+        self.message = message or self.sentence
+        super().__init__(self.message)
+
+
+class NoApiKey(ApiError):
+    """No Authorization header, or one without a key."""
+
+    status, code, sentence = 401, "InvalidApiKey", "No API-key provided."
+
+
+class InvalidApiKey(ApiError):
+    """A key nobody here knows."""
+
+    status, code, sentence = 401, "InvalidApiKey", "Invalid API-key provided."
+
+
+class AccessDenied(ApiError):
+    """Known, but not allowed."""
+
+    status, code, sentence = 403, "AccessDenied", "Access denied."
+
+
+class SynchronousCall(AccessDenied):
+    """``X-DashScope-Async: enable`` is missing."""
+
+    sentence = "current user api does not support synchronous calls."
+
+
+class PolicyExpired(AccessDenied):
+    """An upload policy past its time."""
+
+    sentence = "Invalid according to Policy: Policy expired."
+
+
+class PolicyInvalid(AccessDenied):
+    """An upload that its policy does not cover, or a policy we never signed."""
+
+    sentence = "Invalid according to Policy: the signature does not match."
+
+
+class LinkRefused(AccessDenied):
+    """A file link that is forged, altered or past its time."""
+
+    sentence = "The link is invalid or has expired."
+
+
+class InvalidParameter(ApiError):
+    """A value that cannot be used; the message names the field, what came and what is allowed."""
+
+    status, code = 400, "InvalidParameter"
+    sentence = (
+        "The request is missing required parameters or in a wrong format, "
+        "please check the parameters that you send."
+    )
+
+
+class BodyInvalid(InvalidParameter):
+    """Not JSON, not UTF-8, or not an object."""
+
+    sentence = "Required body invalid, please check the request body format."
+
+
+class ModelNotExist(InvalidParameter):
+    """A model name nobody here serves."""
+
+    sentence = "Model not exist."
+
+
+class InvalidMediaUrl(InvalidParameter):
+    """A frame given as something that is no usable URL."""
+
+    sentence = "The provided URL does not appear to be valid. Ensure it is correctly formatted."
+
+
+class UnsupportedOperation(ApiError):
+    """Cancelling what is no longer waiting."""
+
+    status, code = 400, "UnsupportedOperation"
+    sentence = "Failed to cancel the task, please confirm if the task is in PENDING status."
+
+
+class NotFound(ApiError):
+    """No such path or object."""
+
+    status, code, sentence = 404, "NotFound", "Not found!"
+
+
+class MethodNotAllowed(ApiError):
+    """A path we serve, asked with a method it does not have."""
+
+    status, code, sentence = 405, "InvalidParameter", "Request method is not supported."
+
+
+class FileAlreadyExists(ApiError):
+    """An upload to a key that is taken: overwriting would silently swap a picture."""
+
+    status, code = 409, "FileAlreadyExists"
+    sentence = "The object you specified already exists and can not be overwritten."
+
+
+class PayloadTooLarge(ApiError):
+    """A body beyond what this endpoint reads."""
+
+    status, code, sentence = 413, "BadRequest.TooLarge", "Payload Too Large."
+
+
+class FrameError(ApiError):
+    """A picture that cannot be had or cannot be used; fails the task that names it."""
+
+    status = 400
+
+
+class InvalidUrl(FrameError):
+    """The address answers, but not with a picture; or it may not be asked at all."""
+
+    code = "InvalidURL"
+    sentence = "Failed to download the image, url error, please check url!"
+
+
+class ConnectionRefused(FrameError):
+    """Nobody listens there."""
+
+    code = "InvalidURL.ConnectionRefused"
+    sentence = "Connection to the image's host refused, please provide available URL."
+
+
+class DownloadTimeout(FrameError):
+    """It takes longer than we wait."""
+
+    code = "InvalidURL.Timeout"
+    sentence = "Download of the image timeout, please check network connection."
+
+
+class InvalidImageFormat(FrameError):
+    """Bytes that are no picture of an accepted kind."""
+
+    code = "InvalidImage.FileFormat"
+    sentence = "Invalid image type. Please ensure the uploaded file is a valid image."
+
+
+class InvalidFileSize(FrameError):
+    """More bytes than a frame may have."""
+
+    code = "InvalidFile.Size"
+    sentence = "Invalid file size. The image file size must be less than 10MB."
+
+
+class InvalidResolution(FrameError):
+    """A side shorter or longer than a frame may have."""
+
+    code = "InvalidFile.Resolution"
+    sentence = (
+        "The image resolution is invalid, please make sure that the largest length of image is smaller "
+        "than 2000, and the smallest length of image is larger than 360."
+    )
+
+
+class InternalError(ApiError):
+    """Our own fault, told without its insides."""
+
+
+class AlgorithmError(InternalError):
+    """An engine that failed, or that crashed its worker as often as a task may."""
+
+    code = "InternalError.Algo"
+    sentence = "An internal error has occured during algorithm execution."
+
+
+class TaskTimeout(InternalError):
+    """A task that gave no result in its time."""
+
+    code = "InternalError.Timeout"
+    sentence = (
+        "An internal timeout error has occured during execution, "
+        "please try again later or contact service support."
+    )
+
+
+class ResultUploadError(InternalError):
+    """The video is made but cannot be kept."""
+
+    code, sentence = "InternalError.Upload", "Failed to upload result."
+
+
+class RewriteFailed(InternalError):
+    """The prompt could not be rewritten, and the owner asked to fail then."""
+
+    code, sentence = "RewriteFailed", "Failed to rewrite content for prompt."
+
+
+class Unavailable(ApiError):
+    """Not now: draining, or no room on the disk."""
+
+    status, code = 503, "ModelUnavailable"
+    sentence = "Model is unavailable, please try again later."
+
+
+class Canceled(Exception):  # noqa: N818  it is a message to the worker's loop, nobody's mistake
+    """The work was called off: its task is settled otherwise or its lease is gone."""

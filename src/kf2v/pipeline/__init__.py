@@ -1,0 +1,1 @@
+"""How a video is made: one function one can read aloud, and the steps it names."""

@@ -1,0 +1,97 @@
+"""Every setting of a deployment: read once, here, and turned into values by ``assembly``.
+
+Order: arguments, then environment (``KF2V_…``), then ``./kf2v.toml``, then the user's own ``kf2v/config.toml``, then
+what stands here.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import platformdirs
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+#: where settings are looked for, the first one wins
+FILES = (Path("kf2v.toml"), Path(platformdirs.user_config_dir("kf2v")) / "config.toml")
+
+
+class Settings(BaseSettings):
+    """All settings. Each is also the environment variable ``KF2V_<NAME>``."""
+
+    model_config = SettingsConfigDict(env_prefix="KF2V_", extra="forbid", frozen=True)
+
+    #: address to listen on
+    host: str = "127.0.0.1"
+    #: port to listen on; 0 takes a free one
+    port: int = Field(default=8000, ge=0, le=65535)
+    #: where rows, bytes and secrets live; one server at a time
+    data_dir: Path = Path(platformdirs.user_data_dir("kf2v"))
+    #: worker processes; 0 serves the API and makes nothing
+    workers: int = Field(default=1, ge=0, le=64)
+    #: a key that shall exist at start, of account ``default``
+    api_key: SecretStr | None = None
+    #: base of the links in answers, when clients reach this server under another name than they ask for
+    public_url: str | None = None
+    #: hosts whose frames may be fetched although their address is not public; comma-separated
+    fetch_allow_hosts: Annotated[frozenset[str], NoDecode] = frozenset()
+    #: seconds that fetching one frame may take, redirects included
+    fetch_timeout: float = Field(default=60.0, gt=0)
+    #: which region's model names are served
+    region: Literal["all", "singapore", "beijing"] = "all"
+    #: ``strict`` refuses mistakes at submission; ``cloud`` fails the task, as Model Studio does
+    validation: Literal["strict", "cloud"] = "strict"
+    #: what makes the frames
+    engine: str = "morph"
+    #: what the mark says
+    watermark_text: Literal["AI-generated", "AI生成"] = "AI-generated"
+    #: hours a task and its video are kept after the task ended
+    retention_hours: float = Field(default=24.0, gt=0)
+    #: hours an uploaded file is kept
+    upload_retention_hours: float = Field(default=48.0, gt=0)
+    #: seconds from a task's first start after which it fails with ``InternalError.Timeout``
+    task_timeout: float = Field(default=10_800.0, gt=0)
+    #: how often a task may crash its worker before it fails with ``InternalError.Algo``
+    max_attempts: int = Field(default=3, ge=1)
+    #: seconds a worker may be silent before its task is given to another
+    lease_seconds: float = Field(default=30.0, gt=0)
+    #: seconds that running work gets to finish after SIGTERM before it is handed back
+    drain_seconds: float = Field(default=10.0, ge=0)
+    #: megabytes that must stay free on the disk of ``data_dir`` for new tasks to be accepted
+    min_free_mb: int = Field(default=256, ge=0)
+    #: how much is logged
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("fetch_allow_hosts", mode="before")
+    @classmethod
+    def _split_hosts(cls, value: object) -> object:
+        if isinstance(value, str):
+            return frozenset(host.strip().lower() for host in value.split(",") if host.strip())
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _trim_public_url(cls, value: str | None) -> str | None:
+        if value is None or not value.strip():
+            return None
+        if not value.startswith(("http://", "https://")):
+            raise ValueError("should start with http:// or https://")
+        return value.rstrip("/")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del dotenv_settings, file_secret_settings
+        files = (TomlConfigSettingsSource(settings_cls, toml_file=path) for path in FILES)
+        return (init_settings, env_settings, *files)

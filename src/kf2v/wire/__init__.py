@@ -1,0 +1,29 @@
+"""The API's own words, and what every version of it speaks inwards.
+
+Pure: bytes and plain values in, plain values and bytes out. Knows no socket, no store and no engine.
+"""
+
+from dataclasses import dataclass
+
+from kf2v.errors import InvalidParameter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """What a caller asks for, read but not yet judged against models and rights."""
+
+    model: str
+    #: as sent: an http(s), ``oss://`` or ``data:`` URL; empty when ``flaw`` says so
+    first_frame: str
+    last_frame: str
+    #: cut to the API's length already
+    prompt: str
+    negative_prompt: str
+    #: None: the model's default
+    resolution: str | None
+    #: None: draw one
+    seed: int | None
+    prompt_extend: bool
+    watermark: bool
+    #: the first mistake in the fields, if any; whether it is told now or in the task is not decided here
+    flaw: InvalidParameter | None = None

@@ -1,0 +1,31 @@
+"""The four calls a worker makes. Who answers them, and over what, it does not know."""
+
+from typing import Protocol
+
+from kf2v.store import Settled
+from kf2v.tasks import Lease, Outcome
+
+
+class Ledger(Protocol):
+    """The server's side of a lease, as a worker sees it. Methods block and may be called from any thread.
+
+    A variant that talks over a connection retries while the server is away; ``LedgerLost`` ends that.
+    """
+
+    def claim(self, worker: str, *, engines: frozenset[str]) -> Lease | None:
+        """The next task, waiting a few seconds for one; None if none came."""
+        ...
+
+    def renew(self, lease: Lease, phase: str, progress: float) -> bool:
+        """A heartbeat; False when the lease is gone and the work must stop."""
+        ...
+
+    def settle(self, lease: Lease, outcome: Outcome) -> Settled: ...
+
+    def hand_back(self, lease: Lease) -> None:
+        """Give the task back uncharged, because this worker was asked to stop."""
+        ...
+
+
+class LedgerLost(Exception):  # noqa: N818  the server is gone for good
+    """The server went away and did not come back in time."""
