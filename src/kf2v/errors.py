@@ -35,9 +35,7 @@ class ApiError(Exception):
 
     status: ClassVar[int] = 500
     code: ClassVar[str] = "InternalError"
-    sentence: ClassVar[str] = (
-        "An internal error has occured, please try again later or contact service support."
-    )
+    sentence: ClassVar[str] = "An internal error has occured, please try again later or contact service support."
 
     def __init__(self, message: str | None = None) -> None:
         self.message = message or self.sentence
@@ -91,8 +89,7 @@ class InvalidParameter(ApiError):
 
     status, code = 400, "InvalidParameter"
     sentence = (
-        "The request is missing required parameters or in a wrong format, "
-        "please check the parameters that you send."
+        "The request is missing required parameters or in a wrong format, please check the parameters that you send."
     )
 
 
@@ -213,8 +210,7 @@ class TaskTimeout(InternalError):
 
     code = "InternalError.Timeout"
     sentence = (
-        "An internal timeout error has occured during execution, "
-        "please try again later or contact service support."
+        "An internal timeout error has occured during execution, please try again later or contact service support."
     )
 
 
