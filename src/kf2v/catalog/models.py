@@ -6,6 +6,9 @@ Source: the vendor's API reference ("Availability", "resolution", "usage") and u
 from dataclasses import dataclass
 from typing import Literal
 
+#: how long every video is (reference: "duration … fixed at 5")
+SECONDS = 5
+
 #: target area in pixels of each resolution tier; 720P from the reference's example (750x1000 gives 816x1104)
 AREAS = {"480P": 832 * 480, "720P": 1280 * 720, "1080P": 1920 * 1080}
 

@@ -1,10 +1,7 @@
 """What a successful task is counted as."""
 
-from kf2v.catalog.models import MODELS
+from kf2v.catalog.models import MODELS, SECONDS
 from kf2v.tasks import Job, Usage
-
-#: every video lasts five seconds (reference: "duration … fixed at 5")
-SECONDS = 5
 
 
 def usage_of(job: Job) -> Usage:

@@ -1,0 +1,80 @@
+"""The create call: its body inwards, its answer outwards.
+
+Reference: "Step 1: Create a task". What the official SDKs add (``extend_prompt``, ``function``, ``size``,
+``with_audio``, …) is ignored; ``prompt_extend`` counts in ``parameters`` only, because they send
+``input.extend_prompt: true`` whatever their user wished.
+"""
+
+from collections.abc import Mapping
+from typing import cast
+
+import msgspec
+
+from kf2v.catalog.models import SECONDS
+from kf2v.errors import BodyInvalid, InvalidParameter
+from kf2v.wire import Submission
+from kf2v.wire.v1.fields import Reader
+from kf2v.wire.v1.media import check_reference
+from kf2v.wire.v1.text import NEGATIVE_PROMPT_LIMIT, PROMPT_LIMIT, cut
+
+#: reference, "seed": "between 0 and 2147483647"
+SEED_LIMIT = 2_147_483_647
+
+_FRAME = "the http(s), oss:// or data: URL of an image"
+
+
+def parse(body: bytes) -> Submission:
+    """Read a create body.
+
+    Raises BodyInvalid where there is no JSON object and InvalidParameter where no model is named; every other
+    mistake becomes the submission's ``flaw``.
+    """
+    members = _object(body)
+    flaws: list[InvalidParameter] = []
+    top = Reader("", members, flaws)
+    model = top.needed_text("model", wanted="the name of a model")
+    if flaws:
+        raise flaws[0]
+    given = top.nested("input", wanted="an object with the two frames")
+    parameters = top.nested("parameters")
+    if flaws:
+        first = last = ""
+    else:
+        first = given.needed_text("first_frame_url", "head_frame", wanted=_FRAME)
+        last = given.needed_text("last_frame_url", "tail_frame", wanted=_FRAME)
+    for field, reference in (("input.first_frame_url", first), ("input.last_frame_url", last)):
+        if reference and (flaw := check_reference(field, reference)):
+            flaws.append(flaw)
+    parameters.integer("duration", low=SECONDS, high=SECONDS)
+    return Submission(
+        model=model,
+        first_frame=first,
+        last_frame=last,
+        prompt=cut(given.text("prompt"), PROMPT_LIMIT),
+        negative_prompt=cut(given.text("negative_prompt"), NEGATIVE_PROMPT_LIMIT),
+        resolution=parameters.text("resolution") or None,
+        seed=parameters.integer("seed", low=0, high=SEED_LIMIT),
+        prompt_extend=parameters.flag("prompt_extend", default=True),
+        watermark=parameters.flag("watermark", default=False),
+        flaw=flaws[0] if flaws else None,
+    )
+
+
+def _object(body: bytes) -> Mapping[str, object]:
+    try:
+        members: object = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BodyInvalid(f"{BodyInvalid.sentence} {_plain(error)}") from error
+    if not isinstance(members, dict):
+        raise BodyInvalid(f"{BodyInvalid.sentence} A JSON object is expected.")
+    return cast("Mapping[str, object]", members)
+
+
+def _plain(error: Exception) -> str:
+    """What the decoder said, without its class names."""
+    return str(error).removeprefix("JSON is malformed: ").capitalize().rstrip(".") + "."
+
+
+def answer(task_id: str) -> dict[str, object]:
+    """``output`` of a created task."""
+    return {"task_status": "PENDING", "task_id": task_id}

@@ -1,0 +1,42 @@
+"""The API's two ways to write a time, both in UTC+8. Everything inwards is milliseconds since the epoch."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+CHINA = timezone(timedelta(hours=8))
+
+#: beyond these a clock is broken, or somebody plays: 2000-01-01 and 2100-01-01
+_EARLIEST, _LATEST = 946_684_800_000, 4_102_444_800_000
+
+
+def render(milliseconds: int) -> str:
+    """``2025-04-18 10:36:58.394``, as tasks print it."""
+    moment = datetime.fromtimestamp(milliseconds // 1000, CHINA)
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{milliseconds % 1000:03d}"
+
+
+def parse_bound(text: str) -> int | None:
+    """A bound of the list API: ``YYYYMMDDhhmmss`` in UTC+8, or epoch milliseconds. None if it is neither."""
+    if not (text.isascii() and text.isdigit()):
+        return None
+    if len(text) == 14:
+        try:
+            moment = datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=CHINA)
+        except ValueError:
+            return None
+        milliseconds = int(moment.timestamp()) * 1000
+    elif len(text) <= 13:
+        milliseconds = int(text)
+    else:
+        return None
+    return milliseconds if _EARLIEST <= milliseconds <= _LATEST else None
+
+
+def render_compact(milliseconds: int) -> str:
+    """``20250418103658``, as the list API takes it."""
+    return f"{datetime.fromtimestamp(milliseconds // 1000, CHINA):%Y%m%d%H%M%S}"
+
+
+def render_iso(milliseconds: int) -> str:
+    """``2025-07-12T12:10:24.488Z``, as upload policies say when they end."""
+    moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"
