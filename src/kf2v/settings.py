@@ -67,6 +67,14 @@ class Settings(BaseSettings):
     #: how much is logged
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
+    def environment(self) -> dict[str, str]:
+        """These settings as variables for a child process, without the API key, which no child needs."""
+        values = self.model_dump(mode="json", exclude={"api_key"}, exclude_none=True)
+        return {
+            f"KF2V_{name.upper()}": ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            for name, value in values.items()
+        }
+
     @field_validator("fetch_allow_hosts", mode="before")
     @classmethod
     def _split_hosts(cls, value: object) -> object:

@@ -5,6 +5,7 @@ setting; the sentence always names the field, what came and what is allowed.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import msgspec
 
@@ -52,7 +53,7 @@ class Reader:
         value = self._members.get(name)
         members: Mapping[str, object] = {}
         if isinstance(value, dict):
-            members = value  # pyright: ignore[reportUnknownVariableType]  JSON objects have string keys
+            members = cast("Mapping[str, object]", value)
         elif value is not None:
             self._flaws.append(misfit(self._prefix + name, value, "an object"))
         elif wanted:
@@ -92,11 +93,10 @@ class Reader:
         value = self._members.get(name)
         if value is None:
             return None
-        whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
-        if whole and not isinstance(value, bool):
-            number = int(value)  # pyright: ignore[reportArgumentType]  an int or a float by now
-            if low <= number <= high:
-                return number
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
+            return value
         allowed = str(low) if low == high else f"an integer between {low} and {high}"
         self._flaws.append(misfit(self._prefix + name, value, allowed))
         return None

@@ -26,6 +26,7 @@ def parse(query: Mapping[str, str], *, account: str, now: int, forgotten_before:
     status = query.get("status") or None
     if status is not None and status not in STATUSES:
         raise misfit("status", status, choices(STATUSES))
+    page_no, page_size = page_of(query)
     return TaskQuery(
         account=account,
         task_id=task_id,
@@ -36,8 +37,16 @@ def parse(query: Mapping[str, str], *, account: str, now: int, forgotten_before:
         status=status,
         key_id=query.get("api_key_id") or None,
         region=query.get("region") or None,
-        page_no=_number(query, "page_no", default=1, high=1_000_000),
-        page_size=_number(query, "page_size", default=10, high=PAGE_LIMIT),
+        page_no=page_no,
+        page_size=page_size,
+    )
+
+
+def page_of(query: Mapping[str, str]) -> tuple[int, int]:
+    """``page_no`` and ``page_size``. Raises InvalidParameter."""
+    return (
+        _number(query, "page_no", default=1, high=1_000_000),
+        _number(query, "page_size", default=10, high=PAGE_LIMIT),
     )
 
 

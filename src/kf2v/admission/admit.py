@@ -1,0 +1,112 @@
+"""From a submission to a task that can be promised."""
+
+import asyncio
+import secrets
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from kf2v.admission.keys import Caller
+from kf2v.admission.rules import RULES, known_model
+from kf2v.blobs import Blobs
+from kf2v.catalog.models import AREAS, MODELS, Model
+from kf2v.catalog.regions import Region
+from kf2v.clock import Clock
+from kf2v.errors import InvalidMediaUrl, InvalidParameter
+from kf2v.store import Store
+from kf2v.tasks import Failure, FrameSource, Job, Task
+from kf2v.tasks.retention import Retention
+from kf2v.wire import Submission
+from kf2v.wire.v1.create import SEED_LIMIT
+from kf2v.wire.v1.media import decode_data, is_data, is_upload, upload_key
+
+
+def random_seed() -> int:
+    """0 … 2147483647."""
+    return secrets.randbelow(SEED_LIMIT + 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """Judges submissions by the rules of one deployment."""
+
+    store: Store
+    blobs: Blobs
+    clock: Clock
+    region: Region
+    retention: Retention
+    #: which engine makes the videos
+    engine: str
+    validation: Literal["strict", "cloud"] = "strict"
+    draw_seed: Callable[[], int] = random_seed
+
+    async def admit(self, submission: Submission, caller: Caller, *, request_id: str, workspace: str | None) -> Task:
+        """The task to insert; its uploaded and inline frames are kept or found already.
+
+        Raises InvalidParameter for what cannot be done; in ``cloud`` validation the mistake becomes the task's flaw,
+        except for an unknown model, which the cloud refuses at submission as well.
+        """
+        model = known_model(submission, self.region)
+        task_id = str(uuid.uuid4())
+        flaw: Failure | None = None
+        nowhere = FrameSource(kind="url", place="")
+        first = last = nowhere
+        try:
+            for rule in RULES:
+                rule(submission, model)
+            first = await self._source("first", submission.first_frame, task_id, caller, model)
+            last = await self._source("last", submission.last_frame, task_id, caller, model)
+        except InvalidParameter as error:
+            if self.validation == "strict":
+                raise
+            flaw = Failure(code=error.code, message=error.message)
+        resolution = model.default_resolution if flaw else submission.resolution or model.default_resolution
+        return Task(
+            id=task_id,
+            account=caller.account,
+            key_id=caller.key_id,
+            request_id=request_id,
+            workspace=workspace,
+            region=self.region.id,
+            flaw=flaw,
+            submitted_at=self.clock.now(),
+            job=Job(
+                model=model.name,
+                engine=self.engine,
+                first=first,
+                last=last,
+                prompt=submission.prompt,
+                negative_prompt=submission.negative_prompt,
+                resolution=resolution,
+                area=AREAS[resolution],
+                seed=self.draw_seed() if submission.seed is None else submission.seed,
+                prompt_extend=submission.prompt_extend,
+                watermark=submission.watermark,
+            ),
+        )
+
+    async def _source(self, which: str, reference: str, task_id: str, caller: Caller, model: Model) -> FrameSource:
+        field = f"input.{which}_frame_url"
+        if is_data(reference):
+            key = f"inputs/{task_id}/{which}"
+            await asyncio.to_thread(self._keep, key, field, reference)
+            return FrameSource(kind="blob", place=key)
+        if is_upload(reference):
+            return FrameSource(kind="blob", place=await self._uploaded(field, upload_key(reference), caller, model))
+        return FrameSource(kind="url", place=reference)
+
+    def _keep(self, key: str, field: str, uri: str) -> None:
+        self.blobs.put(key, decode_data(field, uri))
+
+    async def _uploaded(self, field: str, key: str, caller: Caller, model: Model) -> str:
+        """Where an upload's bytes are. One answer for missing, expired and foreign ones: a key is no secret."""
+        upload = await self.store.get_upload(key)
+        if upload is not None and upload.account == caller.account:
+            expired = upload.created_at + self.retention.upload <= self.clock.now()
+            if not expired and upload.model in (model.name, *MODELS[model.name].aliases):
+                return upload.blob
+        raise InvalidMediaUrl(
+            f"{InvalidMediaUrl.sentence} {field} should be a file this account uploaded for {model.name} in the last "
+            f"{self.retention.upload // 3_600_000} hours, but got 'oss://{key[:200]}'."
+        )

@@ -1,0 +1,78 @@
+"""API keys: made once, shown once, kept as keyed hashes.
+
+A key is random and long, so a fast keyed hash is enough (a slow one guards weak passwords, which these are not); it is
+keyed with the deployment's secret, so that a copied database does not let anyone test guesses.
+"""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+
+from kf2v.clock import Clock
+from kf2v.errors import InvalidApiKey, NoApiKey
+from kf2v.store import Key, Store
+
+DEFAULT_ACCOUNT = "default"
+_BEARER = "bearer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who is asking."""
+
+    account: str
+    key_id: str
+
+
+class Keys:
+    """Makes, finds and revokes keys."""
+
+    def __init__(self, store: Store, *, secret: bytes, clock: Clock) -> None:
+        self._store = store
+        self._secret = secret
+        self._clock = clock
+
+    def _digest(self, key: str) -> str:
+        return hmac.new(self._secret, b"api key\n" + key.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+    async def create(self, account: str) -> tuple[Key, str]:
+        """A new key of ``account``: its row, and the key itself, which nobody can show again."""
+        secret = f"sk-{secrets.token_hex(16)}"
+        return await self.ensure(secret, account), secret
+
+    async def ensure(self, secret: str, account: str) -> Key:
+        """Let ``secret`` be a key of ``account``; the one there is if it is one already."""
+        row = Key(
+            id=str(secrets.randbelow(10**15)),
+            account=account,
+            digest=self._digest(secret),
+            hint=secret[-4:],
+            created_at=self._clock.now(),
+        )
+        await self._store.put_key(row)
+        return await self._store.key_by_digest(row.digest) or row
+
+    async def list(self) -> tuple[Key, ...]:
+        return await self._store.keys()
+
+    async def revoke(self, key_id: str) -> bool:
+        """False if there is no such key or it is revoked already."""
+        return await self._store.revoke_key(key_id, now=self._clock.now())
+
+    async def identify(self, authorization: str | None) -> Caller:
+        """The caller behind an ``Authorization`` header. Raises NoApiKey or InvalidApiKey.
+
+        ``Bearer`` with nothing behind it, as the Java SDK sends with an empty key, is no key.
+        """
+        scheme, _, secret = (authorization or "").strip().partition(" ")
+        secret = secret.strip()
+        if scheme.lower() != _BEARER:
+            # a bare key, as some clients send it, is still a key; anything with another scheme is a wrong one
+            secret = "" if not scheme else f"{scheme} {secret}".strip()
+        if not secret:
+            raise NoApiKey
+        key = await self._store.key_by_digest(self._digest(secret))
+        if key is None or key.revoked_at is not None:
+            raise InvalidApiKey
+        return Caller(account=key.account, key_id=key.id)

@@ -1,0 +1,33 @@
+"""The questions a submission is asked, in this order. Each either raises InvalidParameter or has nothing to say."""
+
+from collections.abc import Callable
+
+from kf2v.catalog.models import Model
+from kf2v.catalog.regions import Region
+from kf2v.errors import ModelNotExist
+from kf2v.wire import Submission
+from kf2v.wire.v1.fields import choices, misfit, shown
+
+
+def known_model(submission: Submission, region: Region) -> Model:
+    """The model that is meant. Raises ModelNotExist; the cloud checks this at submission too, in every mode."""
+    model = region.find(submission.model)
+    if model is None:
+        raise ModelNotExist(
+            f"{ModelNotExist.sentence} model should be {choices(region.models)}, but got {shown(submission.model)}."
+        )
+    return model
+
+
+def well_formed(submission: Submission, model: Model) -> None:
+    del model
+    if submission.flaw is not None:
+        raise submission.flaw
+
+
+def offered_resolution(submission: Submission, model: Model) -> None:
+    if submission.resolution is not None and submission.resolution not in model.resolutions:
+        raise misfit("parameters.resolution", submission.resolution, f"{choices(model.resolutions)} for {model.name}")
+
+
+RULES: tuple[Callable[[Submission, Model], None], ...] = (well_formed, offered_resolution)

@@ -1,0 +1,203 @@
+"""Where implementations are named and put together. It may grow, but only in tables.
+
+Heavy things are imported by the builder that needs them: a server that only answers HTTP never loads a codec.
+"""
+
+import os
+import secrets
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kf2v.admission.admit import Admission
+from kf2v.admission.keys import Keys
+from kf2v.blobs import Blobs
+from kf2v.catalog.regions import REGIONS
+from kf2v.clock import HOUR, SECOND, Clock, SystemClock
+from kf2v.engines import Engine
+from kf2v.links import Signer
+from kf2v.rewriting import Rewriter
+from kf2v.server.app import App
+from kf2v.server.desk import Desk
+from kf2v.server.operations import Metrics, Operations
+from kf2v.server.routes import table
+from kf2v.server.v1.create import Create
+from kf2v.server.v1.files import Files, VideoLinks
+from kf2v.server.v1.models import Models
+from kf2v.server.v1.tasks import Tasks
+from kf2v.server.v1.uploads import Uploads
+from kf2v.server.vitals import Vitals
+from kf2v.settings import Settings
+from kf2v.store import Store
+from kf2v.tasks.retention import Retention
+from kf2v.wire.v1.media import FRAME_LIMIT
+
+if TYPE_CHECKING:
+    from kf2v.pipeline.recipe import Recipe
+    from kf2v.store.sqlite import SqliteStore
+
+
+def _morph() -> Engine:
+    from kf2v.engines.morph import Morph
+
+    return Morph()
+
+
+def _still() -> Engine:
+    from kf2v.engines.still import Still
+
+    return Still()
+
+
+def _verbatim() -> Rewriter:
+    from kf2v.rewriting.verbatim import Verbatim
+
+    return Verbatim()
+
+
+ENGINES: dict[str, Callable[[], Engine]] = {"morph": _morph, "still": _still}
+REWRITERS: dict[str, Callable[[], Rewriter]] = {"verbatim": _verbatim}
+
+
+def retention(settings: Settings) -> Retention:
+    return Retention(
+        task=round(settings.retention_hours * HOUR),
+        upload=round(settings.upload_retention_hours * HOUR),
+    )
+
+
+def prepare_data_dir(settings: Settings) -> None:
+    """Make the data directory, for its owner only."""
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def kept_secret(path: Path, make: Callable[[], str]) -> str:
+    """The line in the file at ``path``, which only its owner can read; made the first time."""
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text().strip()
+    with os.fdopen(file, "w") as opened:
+        opened.write(make() + "\n")
+    return path.read_text().strip()
+
+
+def signing_secret(settings: Settings) -> bytes:
+    """What keys are hashed and links are signed with: one per data directory."""
+    return bytes.fromhex(kept_secret(settings.data_dir / "secret", lambda: secrets.token_hex(32)))
+
+
+def owner_key(settings: Settings) -> str:
+    """The key that exists at start: the one that was set, else one made once and kept for its owner to read."""
+    if settings.api_key is not None and settings.api_key.get_secret_value().strip():
+        return settings.api_key.get_secret_value().strip()
+    return kept_secret(settings.data_dir / "owner.key", lambda: f"sk-{secrets.token_hex(16)}")
+
+
+async def open_store(settings: Settings) -> "SqliteStore":
+    """The rows of the data directory. Raises StoreInUse while another process has them."""
+    from kf2v.store.sqlite import SqliteStore
+
+    prepare_data_dir(settings)
+    return await SqliteStore.open(settings.data_dir / "kf2v.db")
+
+
+def open_blobs(settings: Settings) -> Blobs:
+    from kf2v.blobs.local import LocalBlobs
+
+    return LocalBlobs(settings.data_dir / "blobs")
+
+
+@asynccontextmanager
+async def open_keys(settings: Settings) -> AsyncGenerator[Keys]:
+    """The keys of the data directory, while no server has it. Raises StoreInUse otherwise."""
+    store = await open_store(settings)
+    try:
+        yield Keys(store, secret=signing_secret(settings), clock=SystemClock())
+    finally:
+        await store.close()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Front:
+    """The HTTP side of a service, put together."""
+
+    app: App
+    keys: Keys
+    desk: Desk
+    vitals: Vitals
+
+
+def build_front(
+    settings: Settings,
+    *,
+    store: Store,
+    blobs: Blobs,
+    clock: Clock,
+    secret: bytes,
+    workers_alive: Callable[[], int],
+) -> Front:
+    """Everything that answers requests, over the given rows, bytes and clock."""
+    region, kept, signer = REGIONS[settings.region], retention(settings), Signer(secret)
+    keys = Keys(store, secret=secret, clock=clock)
+    desk = Desk(
+        store,
+        clock=clock,
+        lease_ms=round(settings.lease_seconds * SECOND),
+        max_attempts=settings.max_attempts,
+        task_timeout_ms=round(settings.task_timeout * SECOND),
+    )
+    vitals = Vitals(
+        store=store,
+        blobs=blobs,
+        clock=clock,
+        data_dir=settings.data_dir,
+        min_free_bytes=settings.min_free_mb * 1024 * 1024,
+        workers_wanted=settings.workers,
+        workers_alive=workers_alive,
+    )
+    admission = Admission(
+        store=store,
+        blobs=blobs,
+        clock=clock,
+        region=region,
+        retention=kept,
+        engine=settings.engine,
+        validation=settings.validation,
+    )
+    links = VideoLinks(signer=signer, retention=kept, public_url=settings.public_url)
+    metrics = Metrics()
+    routes = table(
+        create=Create(keys=keys, admission=admission, store=store, desk=desk, vitals=vitals),
+        tasks=Tasks(keys=keys, store=store, clock=clock, retention=kept, links=links),
+        uploads_=Uploads(
+            keys=keys,
+            store=store,
+            blobs=blobs,
+            clock=clock,
+            signer=signer,
+            region=region,
+            public_url=settings.public_url,
+        ),
+        files=Files(signer=signer, store=store, blobs=blobs, clock=clock, retention=kept),
+        models=Models(keys=keys, region=region),
+        operations=Operations(vitals=vitals, metrics=metrics, store=store),
+    )
+    return Front(app=App(routes, metrics), keys=keys, desk=desk, vitals=vitals)
+
+
+def build_recipe(settings: Settings, *, blobs: Blobs | None = None, scratch: Path | None = None) -> "Recipe":
+    """The whole production of a video, with the engine of these settings; ``scratch`` holds unfinished files."""
+    from kf2v.net.fetch import Fetcher
+    from kf2v.pipeline.recipe import Recipe
+
+    return Recipe(
+        engines={settings.engine: ENGINES[settings.engine]()},
+        rewriter=REWRITERS["verbatim"](),
+        fetcher=Fetcher(allow_hosts=settings.fetch_allow_hosts, timeout=settings.fetch_timeout, max_bytes=FRAME_LIMIT),
+        blobs=open_blobs(settings) if blobs is None else blobs,
+        watermark_text=settings.watermark_text,
+        scratch=scratch or settings.data_dir / "scratch",
+    )

@@ -1,0 +1,88 @@
+"""Forgets what is past its time: tasks with their videos and frames, uploads, and bytes that no row points to.
+
+Expiry itself is exact and needs no sweep: a task reads UNKNOWN and a link 403 the moment their time is up. This only
+gives the disk back.
+"""
+
+import asyncio
+
+import structlog
+
+from kf2v.blobs import Blobs
+from kf2v.clock import HOUR, Clock
+from kf2v.store import Store
+from kf2v.tasks import Task
+from kf2v.tasks.retention import Retention
+
+log = structlog.get_logger(__name__)
+
+#: rows forgotten per transaction, so that a sweep never holds up a create for long
+BATCH = 200
+#: a blob without a row is an orphan only when it is older than any write between the two can take
+ORPHAN_AGE = HOUR
+
+
+class Sweeper:
+    """Sweeps one deployment."""
+
+    def __init__(self, *, store: Store, blobs: Blobs, clock: Clock, retention: Retention) -> None:
+        self._store = store
+        self._blobs = blobs
+        self._clock = clock
+        self._retention = retention
+
+    async def sweep(self) -> int:
+        """Forget what is due now; returns how many tasks and uploads that were."""
+        now = self._clock.now()
+        forgotten = 0
+        while tasks := await self._store.forget(ended_before=now - self._retention.task, limit=BATCH):
+            forgotten += len(tasks)
+            await asyncio.to_thread(self._delete, [key for task in tasks for key in _blobs_of(task)])
+        while uploads := await self._store.forget_uploads(created_before=now - self._retention.upload, limit=BATCH):
+            forgotten += len(uploads)
+            await asyncio.to_thread(self._delete, [upload.blob for upload in uploads])
+        return forgotten
+
+    async def sweep_orphans(self) -> int:
+        """Delete old videos and frames whose task is gone, or settled with another file; returns how many."""
+        orphans: list[str] = []
+        for key in await asyncio.to_thread(self._old_keys):
+            task = await self._store.get(key.split("/")[1])
+            if task is None or (task.state.final and key not in _blobs_of(task)):
+                orphans.append(key)
+        await asyncio.to_thread(self._delete, orphans)
+        return len(orphans)
+
+    def _old_keys(self) -> list[str]:
+        before = self._clock.now() - ORPHAN_AGE
+        return [
+            blob.key
+            for prefix in ("videos/", "inputs/")
+            for blob in self._blobs.walk(prefix)
+            if blob.modified_at <= before and blob.key.count("/") == 2
+        ]
+
+    def _delete(self, keys: list[str]) -> None:
+        for key in keys:
+            self._blobs.delete(key)
+
+
+def _blobs_of(task: Task) -> list[str]:
+    keys = [f"inputs/{task.id}/first", f"inputs/{task.id}/last"]
+    if task.outcome is not None and task.outcome.video is not None:
+        keys.append(task.outcome.video.key)
+    return keys
+
+
+async def keep_sweeping(sweeper: Sweeper, *, every: float = 60.0, orphans_every: int = 60) -> None:
+    """Sweep ``every`` so many seconds, and look for orphans each ``orphans_every`` rounds. Ends by being cancelled."""
+    rounds = 0
+    while True:
+        try:
+            await sweeper.sweep()
+            if rounds % orphans_every == 0:
+                await sweeper.sweep_orphans()
+        except Exception:
+            log.exception("a sweep failed")
+        rounds += 1
+        await asyncio.sleep(every)

@@ -1,0 +1,1 @@
+"""DashScope's surface, version 1: one module per resource."""

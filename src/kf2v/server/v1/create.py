@@ -1,0 +1,41 @@
+"""POST …/video-synthesis: a submission becomes a promise."""
+
+from kf2v.admission.admit import Admission
+from kf2v.admission.keys import Keys
+from kf2v.errors import SynchronousCall, Unavailable
+from kf2v.server.desk import Desk
+from kf2v.server.exchange import Exchange, Reply, reply
+from kf2v.server.vitals import Vitals
+from kf2v.store import Store
+from kf2v.wire.v1 import create
+
+#: two frames of 10 MB as base64, and some text
+BODY_LIMIT = 30 * 1024 * 1024
+
+
+class Create:
+    """The create call. A 200 means that the task is on disk."""
+
+    def __init__(self, *, keys: Keys, admission: Admission, store: Store, desk: Desk, vitals: Vitals) -> None:
+        self._keys = keys
+        self._admission = admission
+        self._store = store
+        self._desk = desk
+        self._vitals = vitals
+
+    async def __call__(self, exchange: Exchange) -> Reply:
+        caller = await self._keys.identify(exchange.header(b"authorization"))
+        if (exchange.header(b"x-dashscope-async") or "").strip().lower() != "enable":
+            raise SynchronousCall
+        if not self._vitals.room_on_disk():
+            raise Unavailable(f"{Unavailable.sentence} The server's disk is nearly full.")
+        submission = create.parse(await exchange.body(BODY_LIMIT))
+        task = await self._admission.admit(
+            submission,
+            caller,
+            request_id=exchange.request_id,
+            workspace=exchange.header(b"x-dashscope-workspace"),
+        )
+        await self._store.insert(task)
+        self._desk.work_arrived()
+        return reply(exchange, {"output": create.answer(task.id)})

@@ -1,0 +1,64 @@
+"""GET and HEAD of a finished video by its signed link. The link is the right: no key is asked for."""
+
+from starlette.responses import FileResponse, Response
+
+from kf2v.blobs import Blobs, NoSuchBlob
+from kf2v.clock import Clock
+from kf2v.errors import LinkRefused, NotFound
+from kf2v.links import Signer
+from kf2v.server.exchange import Exchange, Reply
+from kf2v.store import Store
+from kf2v.tasks import State, Task, Video
+from kf2v.tasks.retention import Retention
+
+
+class VideoLinks:
+    """Links to videos: the same for every poll, and dead when the task is forgotten."""
+
+    def __init__(self, *, signer: Signer, retention: Retention, public_url: str | None) -> None:
+        self._signer = signer
+        self._retention = retention
+        self._public_url = public_url
+
+    def url(self, task: Task, exchange: Exchange) -> str | None:
+        """The link of a SUCCEEDED task; None for every other."""
+        expires_at = self._retention.expires_at(task)
+        if task.state is not State.SUCCEEDED or expires_at is None:
+            return None
+        return exchange.base_url(self._public_url) + self._signer.sign(f"/results/{task.id}.mp4", expires_at=expires_at)
+
+
+class Files:
+    """Serves videos."""
+
+    def __init__(self, *, signer: Signer, store: Store, blobs: Blobs, clock: Clock, retention: Retention) -> None:
+        self._signer = signer
+        self._store = store
+        self._blobs = blobs
+        self._clock = clock
+        self._retention = retention
+
+    async def download(self, exchange: Exchange) -> Reply:
+        """Raises LinkRefused for a link that is forged or past its end, NotFound for a video that is gone early."""
+        now = self._clock.now()
+        self._signer.verify(exchange.scope["path"], exchange.query(), now=now)
+        task = await self._store.get(exchange.parts["name"].removesuffix(".mp4"))
+        if task is None or self._retention.forgotten(task, now):
+            raise LinkRefused
+        video = task.outcome.video if task.outcome else None
+        if video is None:
+            raise NotFound
+        return self._serve(exchange, video)
+
+    def _serve(self, exchange: Exchange, video: Video) -> Reply:
+        etag = f'"{video.digest}"'
+        try:
+            path = self._blobs.locate(video.key)
+        except NoSuchBlob as error:
+            raise NotFound from error
+        headers = {"etag": etag, "cache-control": "private, max-age=86400", "accept-ranges": "bytes"}
+        if exchange.header(b"if-none-match") in (etag, f"W/{etag}", "*"):
+            return Response(status_code=304, headers=headers)
+        if path is None:
+            return Response(self._blobs.read(video.key), media_type="video/mp4", headers=headers)
+        return FileResponse(path, media_type="video/mp4", headers=headers)

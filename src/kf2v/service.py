@@ -1,0 +1,189 @@
+"""One running service: what is started in which order, and how it ends without losing anything.
+
+Start: the data directory is owned, what a dead server left is taken back, the back door opens, workers start, and
+only then is the front door open and ``ready`` said. End (SIGTERM, SIGINT): no task is given out any more, running ones
+are finished or handed back while polls and creates are still answered, then the front door closes behind the last
+answer, then the rest. A second signal skips the waiting.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import structlog
+import uvicorn
+
+from kf2v import assembly
+from kf2v.admission.keys import DEFAULT_ACCOUNT
+from kf2v.clock import SystemClock
+from kf2v.net.unix import bind, socket_path
+from kf2v.server.backstage import backstage, opened
+from kf2v.server.sweeper import Sweeper, keep_sweeping
+from kf2v.server.watchkeeper import keep_watch
+from kf2v.settings import Settings
+from kf2v.worker.pools.process import ProcessPool
+
+log = structlog.get_logger(__name__)
+
+#: seconds an idle connection is kept: above 30 it spares the Java SDK reconnects, and creates are not sent twice
+KEEP_ALIVE = 75
+
+
+class _FrontDoor(uvicorn.Server):
+    """Leaves signals to the service."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def serve(settings: Settings) -> None:
+    """Run until a signal ends it.
+
+    Raises StoreInUse if another server has the data directory, and OSError where the address cannot be had.
+    """
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> None:
+    assembly.prepare_data_dir(settings)
+    clock, secret = SystemClock(), assembly.signing_secret(settings)
+    async with AsyncExitStack() as house:
+        store = await assembly.open_store(settings)
+        house.push_async_callback(store.close)
+        blobs = assembly.open_blobs(settings)
+        listener = house.enter_context(contextlib.closing(_listen(settings.host, settings.port)))
+        base = f"http://{_printable(settings.host)}:{listener.getsockname()[1]}"
+        pool = ProcessPool(
+            _worker_command(settings), settings.workers, on_exit=lambda name: front.desk.worker_died(name)
+        )
+        front = assembly.build_front(
+            settings, store=store, blobs=blobs, clock=clock, secret=secret, workers_alive=lambda: pool.alive
+        )
+        key = assembly.owner_key(settings)
+        await front.keys.ensure(key, DEFAULT_ACCOUNT)
+        await front.desk.recover()
+        back = bind(socket_path(settings.data_dir))
+        await house.enter_async_context(opened(backstage(front.desk, front.keys), back))
+        sweeper = Sweeper(store=store, blobs=blobs, clock=clock, retention=assembly.retention(settings))
+        await house.enter_async_context(_meanwhile(keep_sweeping(sweeper)))
+        await house.enter_async_context(_meanwhile(keep_watch(front.desk, pool.kill)))
+        await pool.start()
+        house.push_async_callback(pool.stop)
+        await house.enter_async_context(_answering(front.app, listener))
+        _announce(base, key)
+        with _signals() as stopped:
+            await stopped.wait()
+            log.info("draining", seconds=settings.drain_seconds)
+            stopped.clear()
+            front.vitals.draining = True
+            front.desk.drain()
+            draining = asyncio.create_task(pool.drain(settings.drain_seconds))
+            hurried = asyncio.create_task(stopped.wait())
+            await asyncio.wait({draining, hurried}, return_when=asyncio.FIRST_COMPLETED)
+            hurried.cancel()
+
+
+@asynccontextmanager
+async def _answering(app: Callable[..., Any], listener: socket.socket) -> AsyncGenerator[None]:
+    """``app`` answers on ``listener``; at the end, what came in is answered and nothing more is let in."""
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        ws="none",
+        http="httptools",
+        loop="asyncio",
+        backlog=2048,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=30,
+    )
+    server = _FrontDoor(config)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    while not server.started and not serving.done():  # noqa: ASYNC110  uvicorn has no event for it
+        await asyncio.sleep(0.005)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+
+
+@asynccontextmanager
+async def _meanwhile(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+@contextlib.contextmanager
+def _signals() -> Generator[asyncio.Event, None, None]:
+    """An event that SIGTERM and SIGINT set."""
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    try:
+        yield stopped
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError:
+        listener.close()
+        raise
+    listener.setblocking(False)
+    return listener
+
+
+def _printable(host: str) -> str:
+    """How a client on this machine spells ``host``."""
+    if host in ("0.0.0.0", ""):  # noqa: S104  compared, not bound
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _worker_command(settings: Settings) -> list[str]:
+    socket_ = str(socket_path(settings.data_dir))
+    return [sys.executable, "-m", "kf2v", "worker", "--socket", socket_]
+
+
+def _announce(base: str, key: str) -> None:
+    """The banner for people on stdout, the one line for scripts on stderr."""
+    api = f"{base}/api/v1"
+    lines = (
+        "kf2v is serving the DashScope kf2v API.",
+        "",
+        f"  base URL   {api}",
+        f"  API key    {key}",
+        "",
+        "Point the official SDKs and the dashscope CLI here:",
+        "",
+        f"  export DASHSCOPE_HTTP_BASE_URL={api}",
+        f"  export DASHSCOPE_API_KEY={key}",
+        f"  export NO_PROXY=127.0.0.1,localhost{',' + os.environ['NO_PROXY'] if os.environ.get('NO_PROXY') else ''}",
+        "",
+    )
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+    sys.stderr.write(f"ready {base}\n")
+    sys.stderr.flush()

@@ -1,0 +1,79 @@
+"""One video with no server at all: the same rules and the same recipe, in this process."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from kf2v import assembly
+from kf2v.admission.admit import random_seed
+from kf2v.admission.rules import RULES, known_model
+from kf2v.blobs.memory import MemoryBlobs
+from kf2v.catalog.models import AREAS
+from kf2v.catalog.regions import REGIONS
+from kf2v.pipeline.progress import overall
+from kf2v.settings import Settings
+from kf2v.tasks import FrameSource, Job, Lease, Outcome
+from kf2v.wire import Submission
+
+
+class _Told:
+    """A Watch that passes on how far the whole is."""
+
+    def __init__(self, tell: Callable[[str, float], None]) -> None:
+        self._tell = tell
+
+    def report(self, phase: str, done: float) -> None:
+        whole = overall(phase, done)
+        if whole is not None:
+            self._tell(phase, whole)
+
+
+def make_video(
+    settings: Settings,
+    submission: Submission,
+    *,
+    first: bytes,
+    last: bytes,
+    out: Path,
+    on_progress: Callable[[str, float], None],
+) -> tuple[Job, Outcome]:
+    """Write the video of ``submission`` between the pictures ``first`` and ``last`` to ``out``, all of it or none.
+
+    ``on_progress`` hears the phase and how far the whole is, 0 … 1. Returns what was made and how it ended. Raises
+    ApiError.
+    """
+    model = known_model(submission, REGIONS[settings.region])
+    for rule in RULES:
+        rule(submission, model)
+    resolution = submission.resolution or model.default_resolution
+    job = Job(
+        model=model.name,
+        engine=settings.engine,
+        first=FrameSource(kind="blob", place="inputs/solo/first"),
+        last=FrameSource(kind="blob", place="inputs/solo/last"),
+        prompt=submission.prompt,
+        negative_prompt=submission.negative_prompt,
+        resolution=resolution,
+        area=AREAS[resolution],
+        seed=random_seed() if submission.seed is None else submission.seed,
+        prompt_extend=submission.prompt_extend,
+        watermark=submission.watermark,
+    )
+    blobs = MemoryBlobs()
+    blobs.put(job.first.place, first)
+    blobs.put(job.last.place, last)
+    with tempfile.TemporaryDirectory(prefix="kf2v-") as scratch:
+        recipe = assembly.build_recipe(settings, blobs=blobs, scratch=Path(scratch))
+        lease = Lease(task_id="solo", attempt=1, worker="solo", until=0, job=job)
+        outcome = recipe.produce(lease, _Told(on_progress))
+    if outcome.video is not None:
+        _write_whole(out, blobs.read(outcome.video.key))
+    return job, outcome
+
+
+def _write_whole(out: Path, data: bytes) -> None:
+    with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}-", delete=False) as file:
+        file.write(data)
+    unfinished = Path(file.name)
+    unfinished.chmod(0o644)
+    unfinished.replace(out)

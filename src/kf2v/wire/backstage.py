@@ -1,0 +1,88 @@
+"""What workers say to the server and hear from it, as JSON over a socket that only they and the owner can open.
+
+No public surface: both ends come from the same installation, so it has no version and may change with any release.
+"""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+from kf2v.errors import BodyInvalid
+from kf2v.tasks import Outcome
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """May I have a task of one of ``engines``? The answer is a Lease or null."""
+
+    worker: str
+    engines: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renew:
+    """I am alive and this far. The answer is whether the lease still holds."""
+
+    task_id: str
+    attempt: int
+    phase: str
+    #: 0 … 1
+    progress: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settle:
+    """This is how it ended. The answer is ``recorded``, ``repeated`` or ``lost``."""
+
+    task_id: str
+    attempt: int
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandBack:
+    """Give it to another, I have to go. The answer is whether the lease still held."""
+
+    task_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewKey:
+    """Make a key for ``account``."""
+
+    account: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyShown:
+    """A key as its owner sees it."""
+
+    id: str
+    account: str
+    hint: str
+    created_at: int
+    revoked_at: int | None = None
+    #: the key itself; there only in the answer that makes it
+    key: str | None = None
+
+
+def parse(kind: type[T], body: bytes) -> T:
+    """``body`` as a ``kind``. Raises BodyInvalid if it is none."""
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.MsgspecError as error:
+        raise BodyInvalid(f"{BodyInvalid.sentence} ({error})") from error
+
+
+def parse_optional(kind: type[T], body: bytes) -> T | None:
+    """``body`` as a ``kind``, or None if it says null. Raises BodyInvalid if it is neither."""
+    return None if body == b"null" else parse(kind, body)
+
+
+def render(message: object) -> bytes:
+    """``message``, one of the above or of ``tasks``, as JSON."""
+    return msgspec.json.encode(message)
