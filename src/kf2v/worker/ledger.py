@@ -27,5 +27,5 @@ class Ledger(Protocol):
         ...
 
 
-class LedgerLost(Exception):  # noqa: N818  the server is gone for good
+class LedgerLost(Exception):
     """The server went away and did not come back in time."""

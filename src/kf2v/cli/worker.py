@@ -1,0 +1,46 @@
+"""``kf2v worker``: one worker process. The server starts it; by hand it is of no use."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def worker(
+    socket: Annotated[Path, typer.Option(help="The server's backstage socket.")],
+    name: Annotated[str, typer.Option(help="What the server calls this worker.")],
+) -> None:
+    """Make videos for one server until it says stop. Standard input is the line to it: when it ends, so does this."""
+    from kf2v.worker.tether import tether
+
+    tether()
+
+    import faulthandler
+    import signal
+
+    from kf2v import assembly
+    from kf2v.settings import Settings
+    from kf2v.worker.connection import Connection
+    from kf2v.worker.ledger import LedgerLost
+    from kf2v.worker.loop import Loop
+
+    faulthandler.enable()
+    settings = Settings()
+    loop = Loop(
+        name,
+        ledger=Connection(socket),
+        production=assembly.build_recipe(settings),
+        heartbeat_every=settings.lease_seconds / 6,
+    )
+
+    def stop(number: int, frame: object) -> None:
+        del number, frame
+        loop.stop(settings.drain_seconds)
+        if loop.idle:
+            raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        loop.run()
+    except LedgerLost as error:
+        raise SystemExit(f"worker {name}: {error}") from error

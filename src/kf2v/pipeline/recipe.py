@@ -1,0 +1,187 @@
+"""How one video is made, from a lease to a file that is kept; the story is :meth:`Recipe.produce`.
+
+Knows no server, no store and no queue: whoever holds the lease says how it ended.
+"""
+
+import errno
+import hashlib
+import secrets
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+from kf2v.blobs import BlobExists, Blobs, NoSuchBlob
+from kf2v.engines import Engine, Scene, Watch
+from kf2v.errors import AlgorithmError, FrameError, InvalidUrl, ResultUploadError
+from kf2v.metering import usage_of
+from kf2v.pipeline.prepare import decode
+from kf2v.rewriting import Rewriter
+from kf2v.tasks import FrameSource, Job, Lease, Outcome, Video
+from kf2v.video import Clip, Frame, Size, mp4
+from kf2v.video.frames import fit
+from kf2v.video.retime import retime
+from kf2v.video.size import output_size
+from kf2v.video.watermark import Watermark
+
+FPS, COUNT = 30, 150
+#: what a disk says when it is the disk's fault
+DISK_TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
+
+
+class Fetches(Protocol):
+    """Gets the bytes behind a stranger's URL. Raises FrameError."""
+
+    def fetch(self, url: str) -> bytes: ...
+
+
+class Recipe:
+    """Makes videos, one at a time per call; holds nothing between two of them."""
+
+    def __init__(
+        self,
+        *,
+        engines: Mapping[str, Engine],
+        rewriter: Rewriter,
+        fetcher: Fetches,
+        blobs: Blobs,
+        watermark_text: str,
+        scratch: Path,
+    ) -> None:
+        #: ``scratch`` is a directory for unfinished files, best on the file system of ``blobs``
+        self._engines = engines
+        self._rewriter = rewriter
+        self._fetcher = fetcher
+        self._blobs = blobs
+        self._watermark_text = watermark_text
+        self._scratch = scratch
+
+    @property
+    def engines(self) -> frozenset[str]:
+        """The engines whose jobs can be made here."""
+        return frozenset(self._engines)
+
+    def produce(self, lease: Lease, watch: Watch) -> Outcome:
+        """Make the video of ``lease`` and keep it.
+
+        Raises ApiError for what the client may be told, and Canceled when ``watch`` calls the work off.
+        """
+        if lease.flaw is not None:
+            return Outcome(failure=lease.flaw)
+        job = lease.job
+        first, last = self._gather(lease, watch)
+        size = output_size(first.shape[1], first.shape[0], job.area)
+        first, last = fit(first, size), fit(last, size)
+        actual_prompt = self._rewrite(job, first, last, watch)
+        scene = _scene(job, first, last, job.prompt if actual_prompt is None else actual_prompt)
+        clip = retime(self._engines[job.engine].generate(scene, watch), fps=FPS, count=COUNT)
+        clip = self._marked(clip) if job.watermark else clip
+        with self._encoded(lease, clip) as path:
+            watch.report("keep", 0.0)
+            video = self._keep(lease, path, size)
+        return Outcome(video=video, actual_prompt=actual_prompt, usage=usage_of(job))
+
+    def discard(self, outcome: Outcome) -> None:
+        """Throw away what ``outcome`` brought: its lease was gone before it could be told."""
+        if outcome.video is not None:
+            self._blobs.delete(outcome.video.key)
+
+    def _gather(self, lease: Lease, watch: Watch) -> tuple[Frame, Frame]:
+        """Both frames, decoded, in the sizes they came in."""
+        watch.report("fetch", 0.0)
+        with _named("first_frame_url"):
+            first = decode(self._bytes_of(lease.job.first, f"inputs/{lease.task_id}/first"))
+        watch.report("fetch", 0.5)
+        with _named("last_frame_url"):
+            last = decode(self._bytes_of(lease.job.last, f"inputs/{lease.task_id}/last"))
+        watch.report("fetch", 1.0)
+        return first, last
+
+    def _bytes_of(self, source: FrameSource, kept_as: str) -> bytes:
+        """The frame's bytes; fetched ones are kept, so that another attempt sees the same, changed or gone since."""
+        if source.kind == "blob":
+            try:
+                return self._blobs.read(source.place)
+            except NoSuchBlob as error:
+                raise InvalidUrl(f"{InvalidUrl.sentence} The uploaded file is there no longer.") from error
+        try:
+            return self._blobs.read(kept_as)
+        except NoSuchBlob:
+            data = self._fetcher.fetch(source.place)
+        try:
+            self._blobs.put(kept_as, data)
+        except BlobExists:
+            return self._blobs.read(kept_as)
+        return data
+
+    def _rewrite(self, job: Job, first: Frame, last: Frame, watch: Watch) -> str | None:
+        if not job.prompt_extend:
+            return None
+        watch.report("rewrite", 0.0)
+        return self._rewriter.rewrite(job.prompt, first, last)
+
+    def _marked(self, clip: Clip) -> Clip:
+        mark = Watermark(self._watermark_text, clip.size)
+        return replace(clip, frames=map(mark.apply, clip.frames))
+
+    @contextmanager
+    def _encoded(self, lease: Lease, clip: Clip) -> Generator[Path]:
+        """The clip as a checked file in ``scratch``, gone afterwards, with whatever a dead attempt left there."""
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        for leftover in self._scratch.glob(f"{lease.task_id}-*.mp4"):
+            leftover.unlink(missing_ok=True)
+        path = self._scratch / f"{lease.task_id}-{lease.attempt}.mp4"
+        try:
+            with _kept():
+                mp4.write(path, clip)
+            _check(path, clip.size)
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _keep(self, lease: Lease, path: Path, size: Size) -> Video:
+        key = f"videos/{lease.task_id}/{lease.attempt}-{secrets.token_hex(8)}.mp4"
+        with _kept():
+            digest, length = _digest(path)
+            self._blobs.adopt(key, path)
+        return Video(key=key, digest=digest, size=length, width=size.width, height=size.height)
+
+
+def _scene(job: Job, first: Frame, last: Frame, prompt: str) -> Scene:
+    return Scene(first=first, last=last, prompt=prompt, negative_prompt=job.negative_prompt, seed=job.seed)
+
+
+def _check(path: Path, size: Size) -> None:
+    """Raises AlgorithmError unless the file at ``path`` is what the API promises."""
+    facts = mp4.inspect(path)
+    found = (facts.codec, facts.size, facts.fps, facts.count)
+    promised = ("h264", size, FPS, COUNT)
+    if found != promised:
+        raise AlgorithmError(AlgorithmError.sentence) from ValueError(f"the file should be {promised}, not {found}")
+
+
+def _digest(path: Path) -> tuple[str, int]:
+    """SHA-256 (hexadecimal) and length in bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size
+
+
+@contextmanager
+def _named(field: str) -> Generator[None]:
+    """Frame errors from inside say which frame they are about."""
+    try:
+        yield
+    except FrameError as error:
+        raise type(error)(f"{error.message} ({field})") from error
+
+
+@contextmanager
+def _kept() -> Generator[None]:
+    """A disk that does not take a video is no fault of the engine's."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK_TROUBLE:
+            raise ResultUploadError from error
+        raise

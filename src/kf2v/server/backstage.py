@@ -1,0 +1,132 @@
+"""The service's back door: workers and the owner's own commands, over a socket that only they can open.
+
+Knows no key and no rights: permissions on the socket's file are the whole guard.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncGenerator, Generator, Sequence
+from typing import Protocol
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from kf2v.errors import ApiError, NotFound
+from kf2v.server.desk import Desk
+from kf2v.store import Key
+from kf2v.wire import backstage as wire
+
+
+class KeyCabinet(Protocol):
+    """Who makes and revokes API keys."""
+
+    async def create(self, account: str) -> tuple[Key, str]:
+        """A new key of ``account``: as kept, and the secret itself, which nobody can ask for again."""
+        ...
+
+    async def list(self) -> Sequence[Key]:
+        """All keys, oldest first."""
+        ...
+
+    async def revoke(self, key_id: str) -> bool:
+        """False if there is no such key or it is revoked already."""
+        ...
+
+
+def backstage(desk: Desk, cabinet: KeyCabinet) -> Starlette:
+    """The application: four calls of workers, three about keys."""
+
+    async def claim(request: Request) -> Response:
+        asked = wire.parse(wire.Claim, await request.body())
+        return _answer(await desk.claim(asked.worker, engines=asked.engines))
+
+    async def renew(request: Request) -> Response:
+        beat = wire.parse(wire.Renew, await request.body())
+        return _answer(await desk.renew(beat.task_id, beat.attempt, phase=beat.phase, progress=beat.progress))
+
+    async def settle(request: Request) -> Response:
+        said = wire.parse(wire.Settle, await request.body())
+        return _answer((await desk.settle(said.task_id, said.attempt, said.outcome)).value)
+
+    async def hand_back(request: Request) -> Response:
+        given = wire.parse(wire.HandBack, await request.body())
+        return _answer(await desk.hand_back(given.task_id, given.attempt))
+
+    async def create_key(request: Request) -> Response:
+        key, secret = await cabinet.create(wire.parse(wire.NewKey, await request.body()).account)
+        return _answer(_shown(key, secret))
+
+    async def list_keys(request: Request) -> Response:
+        del request
+        return _answer([_shown(key) for key in await cabinet.list()])
+
+    async def revoke_key(request: Request) -> Response:
+        key_id = request.path_params["id"]
+        if not await cabinet.revoke(key_id):
+            raise NotFound(f"There is no key {key_id} that could be revoked.")
+        return _answer(True)
+
+    return Starlette(
+        routes=[
+            Route("/claim", claim, methods=["POST"]),
+            Route("/renew", renew, methods=["POST"]),
+            Route("/settle", settle, methods=["POST"]),
+            Route("/hand_back", hand_back, methods=["POST"]),
+            Route("/keys", create_key, methods=["POST"]),
+            Route("/keys", list_keys, methods=["GET"]),
+            Route("/keys/{id}/revoke", revoke_key, methods=["POST"]),
+        ],
+        exception_handlers={ApiError: _refuse},
+    )
+
+
+def _answer(message: object, status: int = 200) -> Response:
+    return Response(wire.render(message), status_code=status, media_type="application/json")
+
+
+def _shown(key: Key, secret: str | None = None) -> wire.KeyShown:
+    return wire.KeyShown(
+        id=key.id,
+        account=key.account,
+        hint=key.hint,
+        created_at=key.created_at,
+        revoked_at=key.revoked_at,
+        key=secret,
+    )
+
+
+def _refuse(request: Request, error: Exception) -> Response:
+    del request
+    assert isinstance(error, ApiError)
+    return _answer({"code": error.code, "message": error.message}, error.status)
+
+
+class _Backdoor(uvicorn.Server):
+    """Leaves signals to the front door."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+@contextlib.asynccontextmanager
+async def opened(app: Starlette, bound: socket.socket) -> AsyncGenerator[None]:
+    """``app`` answers on ``bound`` inside this context. Leave it only after the workers are gone.
+
+    ``bound`` listens already, so who asks too early waits and is answered. In the end it is closed, and calls that
+    take more than a few seconds more are cut.
+    """
+    config = uvicorn.Config(
+        app, lifespan="off", log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=3
+    )
+    server = _Backdoor(config)
+    serving = asyncio.create_task(server.serve(sockets=[bound]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving

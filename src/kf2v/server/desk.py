@@ -1,0 +1,193 @@
+"""The server's side of leases: gives work out, hears from those who do it, and notices when they fall silent.
+
+What a lease is worth. A claim raises the task's ``attempt``, and ``(task_id, attempt)`` is named in every later
+write, so a worker that lost its lease without knowing can change nothing any more. A lease is lost in three ways:
+
+* the worker's process ends: the pool sees it and calls :meth:`Desk.worker_died`, milliseconds later;
+* the worker falls silent (stopped, hung, cut off): :meth:`Desk.look_after` finds the lease expired;
+* the server itself died: whoever starts next calls :meth:`Desk.recover`, because workers end with their server.
+
+The first two are charged to the task, so that one which kills its workers fails in the end; the third is not, unless
+it happens so often that the task must be suspected of killing servers too.
+
+A claim may be asked again: an answer can get lost on its way, and its lease would then be held by nobody. So the desk
+remembers what it gave to whom last, and gives the same again to a worker that asks while holding it.
+"""
+
+import asyncio
+from collections import defaultdict, deque
+
+import structlog
+
+from kf2v.clock import Clock
+from kf2v.errors import AlgorithmError, ApiError, TaskTimeout
+from kf2v.store import Settled, Store
+from kf2v.tasks import Failure, Lease, Outcome, State, Task
+
+#: claims in all, as a multiple of the charged ones allowed, after which not even a restart excuses a task
+SUSPECT = 10
+
+log = structlog.get_logger(__name__)
+
+
+class Desk:
+    """Where workers come for work. All methods belong to one event loop."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Clock,
+        lease_ms: int,
+        max_attempts: int,
+        task_timeout_ms: int,
+        patience: float = 5.0,
+    ) -> None:
+        #: ``patience`` is how many seconds a claim waits for work; real ones, whatever ``clock`` says
+        self._store = store
+        self._clock = clock
+        self._lease = lease_ms
+        self._cap = max_attempts
+        self._timeout = task_timeout_ms
+        self._patience = patience
+        self._bell = asyncio.Event()
+        self._draining = False
+        self._given: dict[str, Lease] = {}
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        #: a claim may arrive after its worker's end was seen; names are never used twice
+        self._dead: deque[str] = deque(maxlen=256)
+
+    @property
+    def draining(self) -> bool:
+        return self._draining
+
+    def drain(self) -> None:
+        """Give out nothing from now on. What is running may be settled or handed back as before."""
+        self._draining = True
+        self.work_arrived()
+
+    def work_arrived(self) -> None:
+        """Wake the claims that wait: a task was inserted, or came back."""
+        rung, self._bell = self._bell, asyncio.Event()
+        rung.set()
+
+    async def claim(self, worker: str, *, engines: frozenset[str]) -> Lease | None:
+        """The longest-waiting task of one of ``engines``, waiting ``patience`` seconds for one; None if none came."""
+        async with self._turns[worker]:
+            held = await self._still_held(worker)
+            return held or await self._next(worker, engines)
+
+    async def _still_held(self, worker: str) -> Lease | None:
+        lease = self._given.pop(worker, None)
+        if lease is None or not await self.renew(lease.task_id, lease.attempt, phase="", progress=0.0):
+            return None
+        log.warning("lease given again", task_id=lease.task_id, attempt=lease.attempt, worker=worker)
+        self._given[worker] = lease
+        return lease
+
+    async def _next(self, worker: str, engines: frozenset[str]) -> Lease | None:
+        loop = asyncio.get_running_loop()
+        enough = loop.time() + self._patience
+        while not self._draining and worker not in self._dead:
+            bell = self._bell  # before looking, so that nothing that comes meanwhile goes unheard
+            lease = await self._take(worker, engines)
+            if lease is not None:
+                return lease
+            try:
+                async with asyncio.timeout_at(enough):
+                    await bell.wait()
+            except TimeoutError:
+                break
+        return None
+
+    async def _take(self, worker: str, engines: frozenset[str]) -> Lease | None:
+        now = self._clock.now()
+        lease = await self._store.claim(worker, engines=engines, now=now, until=now + self._lease)
+        if lease is None:
+            return None
+        if worker in self._dead:
+            await self.hand_back(lease.task_id, lease.attempt)
+            return None
+        self._given[worker] = lease
+        log.info("task claimed", task_id=lease.task_id, attempt=lease.attempt, worker=worker)
+        return lease
+
+    async def renew(self, task_id: str, attempt: int, *, phase: str, progress: float) -> bool:
+        """A heartbeat; False when the lease is gone and the work must stop. ``progress`` is 0 … 1."""
+        until = self._clock.now() + self._lease
+        return await self._store.renew(task_id, attempt, until=until, phase=phase, progress=progress)
+
+    async def settle(self, task_id: str, attempt: int, outcome: Outcome) -> Settled:
+        """The worker's last word."""
+        settled = await self._store.settle(task_id, attempt, outcome, now=self._clock.now())
+        code = outcome.failure.code if outcome.failure else None
+        log.info("task settled", task_id=task_id, attempt=attempt, settled=settled.value, code=code)
+        return settled
+
+    async def hand_back(self, task_id: str, attempt: int) -> bool:
+        """The worker has to go; the task waits again, uncharged. False if the lease was gone."""
+        if not await self._store.hand_back(task_id, attempt):
+            return False
+        log.info("task handed back", task_id=task_id, attempt=attempt)
+        self.work_arrived()
+        return True
+
+    async def worker_died(self, worker: str) -> None:
+        """Its process ended, and with it whatever it was doing. While draining that is nobody's fault."""
+        self._dead.append(worker)
+        self._given.pop(worker, None)
+        self._turns.pop(worker, None)
+        self.work_arrived()
+        for task in await self._store.unfinished():
+            if task.state is State.RUNNING and task.worker == worker:
+                await (self.hand_back(task.id, task.attempt) if self._draining else self._lose(task, "worker died"))
+
+    async def recover(self) -> None:
+        """At start, before the first claim: whoever was working did so for a server that is gone."""
+        for task in await self._store.unfinished():
+            if task.state is not State.RUNNING:
+                continue
+            if task.attempt >= SUSPECT * self._cap:
+                await self._lose(task, "too many restarts", cap=task.charged)
+            else:
+                await self.hand_back(task.id, task.attempt)
+
+    async def look_after(self) -> frozenset[str]:
+        """End what takes too long and take back what nobody is heard of about.
+
+        Returns the workers that must be killed: they hold leases no longer, but may not know or not care.
+        """
+        now = self._clock.now()
+        unwelcome: set[str] = set()
+        for task in await self._store.unfinished():
+            running = task.state is State.RUNNING
+            if task.scheduled_at is not None and now >= task.scheduled_at + self._timeout:
+                ended = await self._time_out(task)
+            elif running and task.lease_until is not None and now >= task.lease_until:
+                ended = await self._lose(task, "lease expired")
+            else:
+                continue
+            if ended and running and task.worker is not None:
+                unwelcome.add(task.worker)
+        return frozenset(unwelcome)
+
+    async def _lose(self, task: Task, why: str, *, cap: int | None = None) -> bool:
+        now, exhausted = self._clock.now(), _failed(AlgorithmError())
+        state = await self._store.lose(task.id, task.attempt, now=now, cap=cap or self._cap, exhausted=exhausted)
+        if state is None:
+            return False
+        log.warning("lease lost", why=why, task_id=task.id, attempt=task.attempt, worker=task.worker, state=state.value)
+        if state.waiting:
+            self.work_arrived()
+        return True
+
+    async def _time_out(self, task: Task) -> bool:
+        now = self._clock.now()
+        if not await self._store.time_out(task.id, task.attempt, _failed(TaskTimeout()), now=now):
+            return False
+        log.warning("task timed out", task_id=task.id, attempt=task.attempt, worker=task.worker)
+        return True
+
+
+def _failed(error: ApiError) -> Outcome:
+    return Outcome(failure=Failure(code=error.code, message=error.message))

@@ -1,0 +1,148 @@
+"""Workers as child processes: each runs alone, may crash or be killed at any moment, and is replaced at once.
+
+A child is given a new name every time, so that whatever a dead one was still owed goes to nobody. Its standard input
+is a pipe that nobody writes to: it ends when the server does (see ``worker.tether``). Its output goes to the server's
+standard error. It has a process group of its own, so that Ctrl-C in a terminal reaches the server alone.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+import structlog
+
+STDERR = 2
+#: seconds between SIGTERM's grace running out and SIGKILL: for handing back what did not get finished
+GRACE = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+class ProcessPool:
+    """Keeps ``count`` children running ``command --name <name>``. All methods belong to one event loop."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        count: int,
+        on_exit: Callable[[str], Awaitable[None]],
+        *,
+        env: Mapping[str, str] | None = None,
+        longest_pause: float = 10.0,
+        settled_after: float = 5.0,
+    ) -> None:
+        """``on_exit`` is told the name of each child that ended, before its successor starts.
+
+        ``env`` is the children's whole environment; None inherits. A child that ends within ``settled_after``
+        seconds of its start, and not for the first time in a row, is replaced after a pause that doubles up to
+        ``longest_pause`` seconds.
+        """
+        self._command = tuple(command)
+        self._count = count
+        self._on_exit = on_exit
+        self._env = None if env is None else dict(env)
+        self._longest_pause = longest_pause
+        self._settled_after = settled_after
+        self._children: dict[str, Process] = {}
+        self._seats: list[asyncio.Task[None]] = []
+        self._draining = asyncio.Event()
+
+    @property
+    def alive(self) -> int:
+        """How many children there are now."""
+        return len(self._children)
+
+    async def start(self) -> None:
+        """Start the children; returns without waiting for them."""
+        self._seats = [asyncio.create_task(self._keep_filled(seat)) for seat in range(1, self._count + 1)]
+
+    def kill(self, worker: str) -> None:
+        """End that child and all it started, stopped or hung as it may be. Unknown names are ignored."""
+        child = self._children.get(worker)
+        if child is not None and child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+
+    async def drain(self, seconds: float) -> None:
+        """Ask every child to stop; kill those that did not within ``seconds`` and a little. None is replaced."""
+        self._draining.set()
+        for child in self._children.values():
+            _ask_to_stop(child)
+        if not self._seats:
+            return
+        await asyncio.wait(self._seats, timeout=seconds + GRACE)
+        for name in self._children:
+            log.warning("worker did not stop in time", worker=name)
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Kill every child that there still is, and replace none."""
+        self._draining.set()
+        for name in self._children:
+            self.kill(name)
+        await asyncio.gather(*self._seats)
+
+    async def _keep_filled(self, seat: int) -> None:
+        loop = asyncio.get_running_loop()
+        pauses = _Pauses(self._longest_pause)
+        while not self._draining.is_set():
+            name, began = f"w{seat}-{secrets.token_hex(4)}", loop.time()
+            await self._live(name)
+            pauses.ended(early=loop.time() - began < self._settled_after)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pauses.next):
+                    await self._draining.wait()
+
+    async def _live(self, name: str) -> None:
+        """One child, from its start to its end."""
+        try:
+            child = await asyncio.create_subprocess_exec(
+                *self._command,
+                "--name",
+                name,
+                stdin=PIPE,
+                stdout=STDERR,
+                env=self._env,
+                start_new_session=True,
+            )
+        except OSError:
+            log.exception("worker could not be started", worker=name)
+            return
+        self._children[name] = child
+        if self._draining.is_set():
+            _ask_to_stop(child)
+        try:
+            status = await child.wait()
+        finally:
+            del self._children[name]
+        log.info("worker ended", worker=name, status=status)
+        try:
+            await self._on_exit(name)
+        except Exception:
+            log.exception("the end of a worker could not be noted", worker=name)
+
+
+class _Pauses:
+    """How long to wait before the next child: not at all, until it looks hopeless."""
+
+    def __init__(self, longest: float) -> None:
+        self._longest = longest
+        self._early = 0
+
+    def ended(self, *, early: bool) -> None:
+        self._early = self._early + 1 if early else 0
+
+    @property
+    def next(self) -> float:
+        """Seconds: 0, 0, then 0.1, 0.2, 0.4 …"""
+        return 0.0 if self._early < 2 else min(0.1 * 2 ** min(self._early - 2, 20), self._longest)
+
+
+def _ask_to_stop(child: Process) -> None:
+    if child.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            child.terminate()
