@@ -1,0 +1,1 @@
+"""The way out: fetching what strangers name, without being led to where strangers must not look."""
