@@ -54,16 +54,24 @@ class Settled(Enum):
     LOST = "lost"
 
 
+class IdTaken(Exception):
+    """Something is kept under that id already. Ids are drawn at random, so it is a mistake of the caller."""
+
+
 class Store(Protocol):
     """Where tasks, keys and uploads are kept.
 
     Binding for every variant: a method that returns has its change on stable storage (as far as the variant has
     any); what one caller wrote, every later read sees; nobody sees half of a change; transitions follow
     ``tasks.lifecycle`` and are conditional on the row's state and, where a lease is named, on its attempt.
+
+    A change that cannot be kept right now (a full or failing disk) raises ``errors.Unavailable`` and leaves the store
+    usable. A caller cancelled while it waits does not know whether its change was made. Methods are called from one
+    event loop.
     """
 
     async def insert(self, task: Task) -> None:
-        """Add a new task. The caller may promise it to a client as soon as this returns."""
+        """Add a new task. The caller may promise it to a client as soon as this returns. Raises IdTaken."""
         ...
 
     async def get(self, task_id: str) -> Task | None:
@@ -121,7 +129,7 @@ class Store(Protocol):
         ...
 
     async def put_key(self, key: Key) -> None:
-        """Add a key. Adding one whose ``digest`` is there already changes nothing."""
+        """Add a key. Adding one whose ``digest`` is there already changes nothing. Raises IdTaken."""
         ...
 
     async def key_by_digest(self, digest: str) -> Key | None:
