@@ -163,7 +163,7 @@ class GuardedLine(httpcore2.NetworkBackend):
                 if position == len(addresses) - 1:
                     raise
             else:
-                return TimedStream(stream, self._deadline)
+                return TimedStream(stream, self._deadline, self._shown)
         raise _error(InvalidUrl, f"the host of {self._shown} has no address")
 
     def _resolve(self, host: str, port: int) -> Sequence[str]:
@@ -189,9 +189,10 @@ class GuardedLine(httpcore2.NetworkBackend):
 class TimedStream(httpcore2.NetworkStream):
     """A stream whose every step gets only what is left of the whole time, so that dripping does not help."""
 
-    def __init__(self, stream: httpcore2.NetworkStream, deadline: Deadline) -> None:
+    def __init__(self, stream: httpcore2.NetworkStream, deadline: Deadline, shown: str) -> None:
         self._stream = stream
         self._deadline = deadline
+        self._shown = shown
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         del timeout
@@ -208,7 +209,11 @@ class TimedStream(httpcore2.NetworkStream):
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.NetworkStream:
         del timeout
-        return TimedStream(self._stream.start_tls(ssl_context, server_hostname, self._deadline.left()), self._deadline)
+        try:
+            stream = self._stream.start_tls(ssl_context, server_hostname, self._deadline.left())
+        except httpcore2.ConnectError as error:
+            raise _error(InvalidUrl, f"{self._shown} cannot be trusted: {_tls_reason(error.__cause__)}") from error
+        return TimedStream(stream, self._deadline, self._shown)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
@@ -222,8 +227,6 @@ def _told(shown: str, timeout: float) -> Generator[None]:
     except (httpcore2.TimeoutException, TimeoutError) as error:
         raise _error(DownloadTimeout, f"{shown} was not complete after {timeout:g} s") from error
     except httpcore2.ConnectError as error:
-        if isinstance(error.__cause__, ssl.SSLError):
-            raise _error(InvalidUrl, f"{shown} cannot be trusted: {_tls_reason(error.__cause__)}") from error
         raise _error(ConnectionRefused, f"{shown} cannot be connected to") from error
     except httpcore2.NetworkError as error:
         raise _error(InvalidUrl, f"{shown} broke the connection off") from error
@@ -246,7 +249,7 @@ def _permission(host: str) -> str:
     return f"the owner of this server may allow it with KF2V_FETCH_ALLOW_HOSTS={host}"
 
 
-def _tls_reason(error: ssl.SSLError) -> str:
+def _tls_reason(error: BaseException | None) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message.rstrip(".")
     return "no TLS connection could be made"
