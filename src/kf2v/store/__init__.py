@@ -89,7 +89,8 @@ class Store(Protocol):
     async def claim(self, worker: str, *, engines: frozenset[str], now: int, until: int) -> Lease | None:
         """Give the longest-waiting task of one of ``engines`` to ``worker``; None if nothing waits.
 
-        Raises ``attempt`` and ``charged`` by one and sets ``scheduled_at`` the first time.
+        Longest-waiting is first submitted, then first inserted; a REQUEUED task has kept its place. Raises
+        ``attempt`` and ``charged`` by one and sets ``scheduled_at`` the first time.
         """
         ...
 
@@ -121,7 +122,7 @@ class Store(Protocol):
         ...
 
     async def forget(self, *, ended_before: int, limit: int) -> tuple[Task, ...]:
-        """Remove up to ``limit`` tasks that ended at or before then, and return them."""
+        """Remove up to ``limit`` tasks that ended at or before then, the first to end first, and return them."""
         ...
 
     async def counts(self) -> dict[State, int]:
@@ -151,7 +152,7 @@ class Store(Protocol):
     async def get_upload(self, key: str) -> Upload | None: ...
 
     async def forget_uploads(self, *, created_before: int, limit: int) -> tuple[Upload, ...]:
-        """Remove up to ``limit`` uploads created at or before then, and return them."""
+        """Remove up to ``limit`` uploads created at or before then, the oldest first, and return them."""
         ...
 
     async def probe(self) -> None:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
-from itertools import islice
+from operator import attrgetter, itemgetter
 
 from kf2v.store import IdTaken, Key, Page, Settled, TaskQuery, Upload
 from kf2v.tasks import Lease, Outcome, State, Task, moves
@@ -84,8 +84,9 @@ class MemoryStore:
 
     async def forget(self, *, ended_before: int, limit: int) -> tuple[Task, ...]:
         self._check_open()
-        due = (task for task in self._tasks.values() if task.ended_at is not None and task.ended_at <= ended_before)
-        gone = tuple(islice(due, limit))
+        ended = [(task.ended_at, task) for task in self._tasks.values() if task.ended_at is not None]
+        ended.sort(key=itemgetter(0))
+        gone = tuple(task for ended_at, task in ended if ended_at <= ended_before)[:limit]
         for task in gone:
             del self._tasks[task.id]
         return gone
@@ -131,8 +132,8 @@ class MemoryStore:
 
     async def forget_uploads(self, *, created_before: int, limit: int) -> tuple[Upload, ...]:
         self._check_open()
-        due = (upload for upload in self._uploads.values() if upload.created_at <= created_before)
-        gone = tuple(islice(due, limit))
+        oldest = sorted(self._uploads.values(), key=attrgetter("created_at"))
+        gone = tuple(upload for upload in oldest if upload.created_at <= created_before)[:limit]
         for upload in gone:
             del self._uploads[upload.key]
         return gone

@@ -26,10 +26,10 @@ __all__ = ["SchemaMismatch", "SqliteStore", "SqliteTooOld", "StoreInUse"]
 
 GET_TASK = f"SELECT {rows.TASK_COLUMNS} FROM task WHERE id = ?"  # noqa: S608
 #: literal states, because only so does SQLite see that ``task_waiting`` covers them
-FIRST_WAITING = f"""
-SELECT {rows.TASK_COLUMNS} FROM task WHERE state IN ('PENDING', 'REQUEUED') AND engine = ?
+FIRST_WAITING = """
+SELECT submitted_at, seq, id FROM task WHERE state IN ('PENDING', 'REQUEUED') AND engine = ?
 ORDER BY submitted_at, seq LIMIT 1
-"""  # noqa: S608
+"""
 UNFINISHED = f"SELECT {rows.TASK_COLUMNS} FROM task WHERE state IN ('RUNNING', 'REQUEUED')"  # noqa: S608
 FORGET = f"""
 DELETE FROM task WHERE seq IN (SELECT seq FROM task WHERE ended_at <= ? ORDER BY ended_at LIMIT ?)
@@ -272,9 +272,9 @@ def _task(db: apsw.Connection, task_id: str) -> Task | None:
 
 
 def _first_waiting(db: apsw.Connection, engines: frozenset[str]) -> Task | None:
-    found = [row for engine in engines if (row := db.execute(FIRST_WAITING, (engine,)).get) is not None]
-    tasks = map(rows.task_of_row, found)
-    return min(tasks, key=lambda task: task.submitted_at, default=None)
+    firsts = (db.execute(FIRST_WAITING, (engine,)).get for engine in engines)
+    found = [first for first in firsts if first is not None]
+    return _task(db, min(found)[-1]) if found else None
 
 
 def _changes(db: apsw.Connection, statement: str, values: rows.Row) -> int:
