@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-#: (height, width, 3) uint8, R'G'B' (sRGB), C-contiguous
+#: (height, width, 3) uint8, R'G'B' (sRGB), C-contiguous; whoever is given one leaves it as it is
 Frame: TypeAlias = npt.NDArray[np.uint8]
 
 
@@ -28,3 +29,27 @@ class Clip:
     fps: float
     count: int
     frames: Iterator[Frame]
+
+
+def size_of(frame: Frame) -> Size:
+    """Its width and height."""
+    height, width = frame.shape[:2]
+    return Size(width=width, height=height)
+
+
+def fit(frame: Frame, size: Size) -> Frame:
+    """``frame`` scaled until it covers ``size``, then cropped around its centre; never stretched, never padded.
+
+    The ratio is kept to within the rounding of one pixel. Shrinking averages areas, enlarging is Lanczos over 8x8
+    pixels. A frame that has the size already comes back as it is.
+    """
+    given = size_of(frame)
+    if given == size:
+        return frame
+    scale = max(size.width / given.width, size.height / given.height)
+    width = max(size.width, round(given.width * scale))
+    height = max(size.height, round(given.height * scale))
+    kernel = cv2.INTER_AREA if scale < 1 else cv2.INTER_LANCZOS4
+    scaled = cv2.resize(frame, (width, height), interpolation=kernel)
+    left, top = (width - size.width) // 2, (height - size.height) // 2
+    return np.ascontiguousarray(scaled[top : top + size.height, left : left + size.width], dtype=np.uint8)
