@@ -1,10 +1,11 @@
-"""HTTP over a Unix socket: one request, one answer, whatever it says."""
+"""HTTP over a Unix socket: one request, one answer, one connection.
 
+The standard library's client is enough: nobody redirects, streams or keeps connections here.
+"""
+
+import socket
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from types import TracebackType
-from typing import Self
-
-import httpx2
 
 
 class Unreachable(Exception):
@@ -12,30 +13,34 @@ class Unreachable(Exception):
 
 
 class UnixClient:
-    """Asks the server behind one socket. May be used from several threads at once."""
+    """Asks the server behind the socket at ``path``. May be used from several threads at once.
+
+    ``timeout`` is in seconds, for connecting and between any two pieces of an answer.
+    """
 
     def __init__(self, path: Path, *, timeout: float = 30.0) -> None:
-        #: ``timeout`` is in seconds, for connecting and between any two pieces of an answer
-        self._http = httpx2.Client(
-            transport=httpx2.HTTPTransport(uds=str(path)), base_url="http://kf2v", timeout=timeout, trust_env=False
-        )
+        self._path = path
+        self._timeout = timeout
 
     def ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes]:
         """The status and body of the answer, whatever the status. Raises Unreachable if there is no answer."""
+        connection = _UnixConnection(self._path, self._timeout)
         try:
-            answer = self._http.request(method, path, content=body)
-        except httpx2.TransportError as error:
-            raise Unreachable(f"{method} {path}: {error}") from error
-        return answer.status_code, answer.content
+            connection.request(method, path, body, headers={"Connection": "close"})
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except (OSError, HTTPException) as error:
+            raise Unreachable(f"{method} {path} on {self._path}: {error}") from error
+        finally:
+            connection.close()
 
-    def close(self) -> None:
-        """Let go of the connections."""
-        self._http.close()
 
-    def __enter__(self) -> Self:
-        return self
+class _UnixConnection(HTTPConnection):
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))

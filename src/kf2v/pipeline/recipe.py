@@ -23,7 +23,7 @@ from kf2v.video import Clip, Frame, Size, mp4
 from kf2v.video.frames import fit
 from kf2v.video.retime import retime
 from kf2v.video.size import output_size
-from kf2v.video.watermark import Watermark
+from kf2v.video.watermark import Text, Watermark
 
 FPS, COUNT = 30, 150
 #: what a disk says when it is the disk's fault
@@ -46,7 +46,7 @@ class Recipe:
         rewriter: Rewriter,
         fetcher: Fetches,
         blobs: Blobs,
-        watermark_text: str,
+        watermark_text: Text,
         scratch: Path,
     ) -> None:
         #: ``scratch`` is a directory for unfinished files, best on the file system of ``blobs``
@@ -154,11 +154,21 @@ def _scene(job: Job, first: Frame, last: Frame, prompt: str) -> Scene:
 
 def _check(path: Path, size: Size) -> None:
     """Raises AlgorithmError unless the file at ``path`` is what the API promises."""
-    facts = mp4.inspect(path)
-    found = (facts.codec, facts.size, facts.fps, facts.count)
-    promised = ("h264", size, FPS, COUNT)
+    found = mp4.facts(path)
+    promised = replace(
+        found,
+        codec="h264",
+        pixel_format="yuv420p",
+        width=size.width,
+        height=size.height,
+        fps=FPS,
+        steady=True,
+        frames=COUNT,
+        faststart=True,
+        has_audio=False,
+    )
     if found != promised:
-        raise AlgorithmError(AlgorithmError.sentence) from ValueError(f"the file should be {promised}, not {found}")
+        raise AlgorithmError from ValueError(f"the file should be {promised}, not {found}")
 
 
 def _digest(path: Path) -> tuple[str, int]:

@@ -49,10 +49,6 @@ class Connection:
     def hand_back(self, lease: Lease) -> None:
         self._ask("/hand_back", wire.HandBack(task_id=lease.task_id, attempt=lease.attempt))
 
-    def close(self) -> None:
-        """Let go of the socket."""
-        self._client.close()
-
     def _ask(self, path: str, message: object) -> bytes:
         body = wire.render(message)
         enough = time.monotonic() + self._limit

@@ -1,0 +1,302 @@
+import asyncio
+
+import pytest
+
+from assignments import a_task
+from kf2v.clock import HOUR, SECOND, ManualClock
+from kf2v.server.desk import SUSPECT, Desk
+from kf2v.server.watchkeeper import keep_watch
+from kf2v.store import Settled
+from kf2v.store.memory import MemoryStore
+from kf2v.tasks import Failure, Lease, Outcome, State, Task
+
+STILL = frozenset({"still"})
+LEASE, TIMEOUT, CAP = 30 * SECOND, HOUR, 3
+PATIENCE = 20.0
+FAILED = Outcome(failure=Failure(code="InternalError.Algo", message="no"))
+
+
+class Office:
+    """A desk and what it works with."""
+
+    def __init__(self, *, patience: float = 0.01) -> None:
+        self.clock = ManualClock()
+        self.store = MemoryStore()
+        self.patience = patience
+        self.desk = self.reopened()
+
+    def reopened(self) -> Desk:
+        """Another desk over the same rows, as after a restart."""
+        self.desk = Desk(
+            self.store,
+            clock=self.clock,
+            lease_ms=LEASE,
+            max_attempts=CAP,
+            task_timeout_ms=TIMEOUT,
+            patience=self.patience,
+        )
+        return self.desk
+
+    async def order(self) -> Task:
+        task = a_task(submitted_at=self.clock.now())
+        await self.store.insert(task)
+        self.desk.work_arrived()
+        return task
+
+    async def row(self, task: Task) -> Task:
+        found = await self.store.get(task.id)
+        assert found is not None
+        return found
+
+    async def claimed(self, worker: str) -> Lease:
+        lease = await self.desk.claim(worker, engines=STILL)
+        assert lease is not None
+        return lease
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_an_expired_lease_is_taken_back_and_its_worker_is_unwelcome() -> None:
+    office = Office()
+    task = await office.order()
+    await office.claimed("w1")
+    office.clock.advance(LEASE)
+    assert await office.desk.look_after() == {"w1"}
+    row = await office.row(task)
+    assert (row.state, row.charged) == (State.REQUEUED, 1)
+    assert await office.desk.look_after() == frozenset()
+
+
+async def test_a_lease_holds_until_its_very_end_and_heartbeats_move_that() -> None:
+    office = Office()
+    task = await office.order()
+    lease = await office.claimed("w1")
+    office.clock.advance(LEASE - 1)
+    assert await office.desk.look_after() == frozenset()
+    assert await office.desk.renew(lease.task_id, lease.attempt, phase="render", progress=0.5)
+    office.clock.advance(LEASE - 1)
+    assert await office.desk.look_after() == frozenset()
+    assert (await office.row(task)).state is State.RUNNING
+
+
+async def test_a_task_that_kills_its_workers_fails_at_the_cap_and_not_before() -> None:
+    office = Office()
+    task = await office.order()
+    for attempt in range(1, CAP + 1):
+        assert (await office.claimed(f"w{attempt}")).attempt == attempt
+        assert (await office.row(task)).state is State.RUNNING
+        await office.desk.worker_died(f"w{attempt}")
+    row = await office.row(task)
+    assert row.state is State.FAILED
+    assert row.outcome is not None
+    assert row.outcome.failure is not None
+    assert row.outcome.failure.code == "InternalError.Algo"
+    assert await office.desk.claim("w9", engines=STILL) is None
+
+
+async def test_the_death_of_a_worker_concerns_its_own_task_only() -> None:
+    office = Office()
+    one, other = await office.order(), await office.order()
+    await office.claimed("w1")
+    await office.claimed("w2")
+    await office.desk.worker_died("w1")
+    assert (await office.row(one)).state is State.REQUEUED
+    assert (await office.row(other)).state is State.RUNNING
+
+
+async def test_a_running_task_past_its_time_fails_and_its_worker_is_unwelcome() -> None:
+    office = Office()
+    task = await office.order()
+    lease = await office.claimed("w1")
+    for _ in range(TIMEOUT // LEASE + 1):
+        office.clock.advance(LEASE - 1)
+        await office.desk.renew(lease.task_id, lease.attempt, phase="render", progress=0.5)
+    assert await office.desk.look_after() == {"w1"}
+    row = await office.row(task)
+    assert row.outcome is not None
+    assert row.outcome.failure is not None
+    assert (row.state, row.outcome.failure.code) == (State.FAILED, "InternalError.Timeout")
+    assert await office.desk.settle(lease.task_id, lease.attempt, FAILED) is Settled.LOST
+
+
+async def test_a_requeued_task_past_its_time_fails_and_nobody_is_unwelcome() -> None:
+    office = Office()
+    task = await office.order()
+    await office.claimed("w1")
+    await office.desk.worker_died("w1")
+    office.clock.advance(TIMEOUT)
+    assert await office.desk.look_after() == frozenset()
+    assert (await office.row(task)).state is State.FAILED
+
+
+async def test_a_task_that_still_waits_for_its_first_worker_has_all_the_time_there_is() -> None:
+    office = Office()
+    task = await office.order()
+    office.clock.advance(10 * TIMEOUT)
+    assert await office.desk.look_after() == frozenset()
+    assert (await office.row(task)).state is State.PENDING
+
+
+async def test_a_restart_takes_running_work_back_uncharged_and_fences_the_old_worker() -> None:
+    office = Office()
+    task = await office.order()
+    old = await office.claimed("w1")
+    await office.reopened().recover()
+    row = await office.row(task)
+    assert (row.state, row.charged) == (State.REQUEUED, 0)
+    new = await office.claimed("w2")
+    assert new.attempt > old.attempt
+    assert await office.desk.settle(old.task_id, old.attempt, FAILED) is Settled.LOST
+
+
+async def test_a_task_that_takes_the_server_down_again_and_again_fails_some_day() -> None:
+    office = Office()
+    task = await office.order()
+    for _ in range(SUSPECT * CAP):
+        assert (await office.row(task)).state.waiting
+        await office.claimed("w1")
+        await office.reopened().recover()
+    row = await office.row(task)
+    assert row.outcome is not None
+    assert row.outcome.failure is not None
+    assert (row.state, row.outcome.failure.code) == (State.FAILED, "InternalError.Algo")
+
+
+async def test_a_restart_leaves_waiting_work_as_it_is() -> None:
+    office = Office()
+    pending, requeued = await office.order(), await office.order()
+    office.clock.advance(1)
+    await office.claimed("w1")
+    await office.desk.worker_died("w1")
+    before = {await office.row(pending), await office.row(requeued)}
+    await office.reopened().recover()
+    assert {await office.row(pending), await office.row(requeued)} == before
+
+
+@pytest.mark.parametrize("again", ["insert", "hand back", "death"])
+async def test_a_waiting_claim_is_woken_by_whatever_brings_work(again: str) -> None:
+    office = Office(patience=PATIENCE)
+    lease: Lease | None = None
+    if again != "insert":
+        await office.order()
+        lease = await office.claimed("w1")
+    claim = asyncio.create_task(office.desk.claim("w2", engines=STILL))
+    await asyncio.sleep(0)
+    assert not claim.done()
+    if lease is None:
+        await office.order()
+    elif again == "death":
+        await office.desk.worker_died("w1")
+    else:
+        await office.desk.hand_back(lease.task_id, lease.attempt)
+    assert await asyncio.wait_for(claim, PATIENCE / 2) is not None
+
+
+async def test_one_task_wakes_all_but_goes_to_one() -> None:
+    office = Office(patience=0.2)
+    claims = [asyncio.create_task(office.desk.claim(f"w{n}", engines=STILL)) for n in range(5)]
+    await asyncio.sleep(0)
+    await office.order()
+    assert len([lease for lease in await asyncio.gather(*claims) if lease is not None]) == 1
+
+
+async def test_two_claims_of_one_worker_at_once_get_one_lease() -> None:
+    office = Office(patience=PATIENCE)
+    forgotten = asyncio.create_task(office.desk.claim("w1", engines=STILL))
+    repeated = asyncio.create_task(office.desk.claim("w1", engines=STILL))
+    await asyncio.sleep(0)
+    task, other = await office.order(), await office.order()
+    assert await forgotten == await repeated
+    assert (await office.row(task)).state is State.RUNNING
+    assert (await office.row(other)).state is State.PENDING
+
+
+async def test_a_claim_of_a_dead_worker_takes_no_work() -> None:
+    office = Office(patience=PATIENCE)
+    claim = asyncio.create_task(office.desk.claim("w1", engines=STILL))
+    await asyncio.sleep(0)
+    await office.desk.worker_died("w1")
+    task = await office.order()
+    assert await claim is None
+    assert await office.desk.claim("w1", engines=STILL) is None
+    assert (await office.row(task)).state is State.PENDING
+
+
+class SlowStore(MemoryStore):
+    """A claim takes effect, but its caller hears of it only when told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.claimed, self.tell = asyncio.Event(), asyncio.Event()
+
+    async def claim(self, worker: str, *, engines: frozenset[str], now: int, until: int) -> Lease | None:
+        lease = await super().claim(worker, engines=engines, now=now, until=until)
+        self.claimed.set()
+        await self.tell.wait()
+        return lease
+
+
+async def test_a_worker_that_dies_while_its_claim_is_written_leaves_no_lease_behind() -> None:
+    office = Office()
+    office.store = store = SlowStore()
+    office.reopened()
+    task = await office.order()
+    claim = asyncio.create_task(office.desk.claim("w1", engines=STILL))
+    await store.claimed.wait()
+    await office.desk.worker_died("w1")
+    store.tell.set()
+    assert await claim is None
+    assert (await office.row(task)).state is State.REQUEUED
+
+
+async def test_a_draining_desk_gives_nothing_and_sends_waiting_claims_away() -> None:
+    office = Office(patience=PATIENCE)
+    claim = asyncio.create_task(office.desk.claim("w1", engines=STILL))
+    await asyncio.sleep(0)
+    office.desk.drain()
+    await office.order()
+    assert await asyncio.wait_for(claim, PATIENCE / 2) is None
+    assert await office.desk.claim("w2", engines=STILL) is None
+
+
+async def test_while_draining_a_lost_worker_costs_its_task_nothing() -> None:
+    office = Office()
+    task = await office.order()
+    await office.claimed("w1")
+    office.desk.drain()
+    await office.desk.worker_died("w1")
+    row = await office.row(task)
+    assert (row.state, row.charged) == (State.REQUEUED, 0)
+
+
+class TroubledStore(MemoryStore):
+    """Fails when it is looked through for the first time."""
+
+    trouble = True
+
+    async def unfinished(self) -> tuple[Task, ...]:
+        if self.trouble:
+            self.trouble = False
+            raise OSError("disk on fire")
+        return await super().unfinished()
+
+
+async def test_the_watch_kills_whoever_is_unwelcome_and_survives_a_round_that_fails() -> None:
+    office = Office()
+    office.store = TroubledStore()
+    office.reopened()
+    await office.order()
+    await office.claimed("w1")
+    office.clock.advance(LEASE)
+    killed: asyncio.Queue[str] = asyncio.Queue()
+    watch = asyncio.create_task(keep_watch(office.desk, killed.put_nowait, every=0.001))
+    assert await asyncio.wait_for(killed.get(), PATIENCE) == "w1"
+    watch.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watch
