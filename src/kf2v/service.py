@@ -24,6 +24,7 @@ from kf2v.admission.keys import DEFAULT_ACCOUNT
 from kf2v.clock import SystemClock
 from kf2v.net.unix import bind, socket_path
 from kf2v.server.backstage import backstage, opened
+from kf2v.server.protocol import Protocol
 from kf2v.server.sweeper import Sweeper, keep_sweeping
 from kf2v.server.watchkeeper import keep_watch
 from kf2v.settings import Settings
@@ -101,7 +102,7 @@ async def _answering(app: Callable[..., Any], listener: socket.socket) -> AsyncG
         server_header=False,
         date_header=True,
         ws="none",
-        http="httptools",
+        http=Protocol,
         loop="asyncio",
         backlog=2048,
         timeout_keep_alive=KEEP_ALIVE,

@@ -141,7 +141,8 @@ def test_a_wrong_key_stops_an_upload_with_its_code(mistakes: Any) -> None:
 @pytest.mark.parametrize("name", ["unknown_model", "unknown_model_elsewhere"])
 def test_an_unknown_model_is_refused_on_either_path(mistakes: Any, name: str) -> None:
     answer = mistakes[name]
-    assert (answer["status_code"], answer["code"], answer["message"]) == (400, "InvalidParameter", "Model not exist.")
+    assert (answer["status_code"], answer["code"]) == (400, "InvalidParameter")
+    assert answer["message"].startswith("Model not exist.")
 
 
 def test_a_refused_call_shows_status_code_and_message_in_what_it_raises(mistakes: Any) -> None:
@@ -149,7 +150,7 @@ def test_a_refused_call_shows_status_code_and_message_in_what_it_raises(mistakes
     assert raised.startswith("InvalidTask: ")
     assert '"status_code": 400' in raised
     assert '"code": "InvalidParameter"' in raised
-    assert '"message": "Model not exist."' in raised
+    assert '"message": "Model not exist.' in raised
 
 
 @pytest.mark.parametrize(
