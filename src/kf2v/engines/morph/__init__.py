@@ -1,0 +1,65 @@
+"""The morph engine: finds what belongs together in both frames, moves it there, and hands over where nothing does.
+
+Needs no weights and no accelerator. Analysis happens once at a fixed small size; every frame is then a pure function
+of the scene and its position in time, so frames can be made in parallel and always come out the same, byte for byte.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import cv2
+
+from kf2v.engines import Scene, Watch
+from kf2v.engines.morph.correspondence import analyse
+from kf2v.engines.morph.path import ease
+from kf2v.engines.morph.render import Renderer
+from kf2v.video import Clip, Frame, Size
+
+COUNT = 150
+FPS = 30.0
+
+#: frames in the making at once; also the bound on memory
+LOOKAHEAD = 3
+
+
+class Morph:
+    """Dense correspondence both ways, geometric interpolation, occlusion-aware blending."""
+
+    name = "morph"
+
+    def __init__(self, threads: int = 2) -> None:
+        self._threads = threads
+
+    def generate(self, scene: Scene, watch: Watch) -> Clip:
+        """Analyse the pair now; render its 150 frames at 30 per second when they are asked for."""
+        # Optical flow cuts its work into as many strips as OpenCV has threads, and strips show in the result.
+        cv2.setNumThreads(1)
+        correspondence = analyse(scene.first, scene.last, watch)
+        renderer = Renderer(scene.first, scene.last, correspondence)
+        height, width = scene.first.shape[:2]
+        return Clip(
+            size=Size(width=width, height=height),
+            fps=FPS,
+            count=COUNT,
+            frames=self._frames(scene, renderer, watch),
+        )
+
+    def _frames(self, scene: Scene, renderer: Renderer, watch: Watch) -> Iterator[Frame]:
+        watch.report("render", 0.0)
+        yield scene.first
+        pool = ThreadPoolExecutor(self._threads, thread_name_prefix="morph")
+        try:
+            pending: deque[Future[Frame]] = deque()
+            for index in range(1, COUNT - 1):
+                pending.append(pool.submit(renderer.frame, ease(index / (COUNT - 1))))
+                if len(pending) == LOOKAHEAD:
+                    yield pending.popleft().result()
+                    watch.report("render", index / COUNT)
+            while pending:
+                yield pending.popleft().result()
+                watch.report("render", (COUNT - len(pending) - 1) / COUNT)
+        finally:
+            pool.shutdown(cancel_futures=True)
+        yield scene.last
+        watch.report("render", 1.0)

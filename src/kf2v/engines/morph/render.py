@@ -1,0 +1,123 @@
+"""A frame at any position between the two, by warping both and weighing them pixel by pixel."""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from kf2v.engines.morph.correspondence import Correspondence, Strand
+from kf2v.engines.morph.field import Field, grid, resize, sample
+from kf2v.engines.morph.path import Homography, project
+from kf2v.video import Frame
+
+#: weight of a pixel nobody trusts, against 1 for a sure one
+DOUBT = 0.05
+#: share of the clip within which unmatched surroundings change hands; matched ones take the whole clip
+HANDOVER = 0.3
+#: of its linear share a frame keeps at least this, so that what it alone sees is there from the beginning
+GLIMPSE = 0.1
+#: grey levels; a change of light below this is not worth its arithmetic
+NOTICEABLE = 1.5
+
+
+class Renderer:
+    """Holds a pair and its correspondence; ``frame`` may be called from several threads."""
+
+    def __init__(self, first: Frame, last: Frame, correspondence: Correspondence) -> None:
+        self._first, self._last = first, last
+        self._pair = correspondence
+        self._here = grid(*correspondence.first.trust.shape)
+        self._shape = (first.shape[0], first.shape[1])
+        self._full = grid(*self._shape)
+        tones = (correspondence.first_tone, correspondence.last_tone)
+        self._lit = max(float(np.abs(tone).mean()) for tone in tones) > NOTICEABLE
+
+    def frame(self, position: float) -> Frame:
+        """The picture at ``position``, strictly between 0 (the first frame) and 1 (the last)."""
+        pair, here = self._pair, self._here
+        motion = pair.path.at(position)
+        ahead = pair.path.at(1 - position)
+        first = _Sight(pair.first, motion, position, zoom=_zoom(motion, here))
+        last = _Sight(pair.last, motion, position, zoom=_zoom(np.linalg.inv(ahead), here))
+        drift = _merge(first, last)
+        plane = project(np.linalg.inv(motion), here)
+        from_first = plane - position * drift
+        from_last = project(pair.path.at(1), plane + (1 - position) * drift)
+
+        matched = np.clip((first.trusted + last.trusted) / (first.seen + last.seen + 1e-3), 0, 1)
+        width = HANDOVER + (1 - HANDOVER) * matched
+        share = np.clip(0.5 + (position - 0.5) / width, GLIMPSE * position, 1 - GLIMPSE * (1 - position))
+        weight_first = (1 - share) * _visible(first.seen, from_first, position)
+        weight_last = share * _visible(last.seen, from_last, 1 - position)
+        share = weight_last / (weight_first + weight_last)
+
+        wide_share = resize(share, self._shape)
+        blended = cv2.blendLinear(
+            self._warp(self._first, from_first), self._warp(self._last, from_last), 1 - wide_share, wide_share
+        )
+        if self._lit:
+            coarse = (slice(None, None, 4), slice(None, None, 4))
+            tone = ((1 - share) * position)[coarse][..., None] * sample(pair.first_tone, from_first[coarse])
+            tone += (share * (1 - position))[coarse][..., None] * sample(pair.last_tone, from_last[coarse])
+            blended = cv2.add(blended, resize(tone, self._shape), dtype=cv2.CV_8U)
+        return np.asarray(blended, np.uint8)
+
+    def _warp(self, picture: Frame, origin: Field) -> Frame:
+        """``picture`` read at ``origin`` (analysis pixels); displacements are enlarged, so that rest stays rest."""
+        scale = np.array([self._full.shape[1], self._full.shape[0]], np.float32)
+        scale /= np.array([origin.shape[1], origin.shape[0]], np.float32)
+        at = resize((origin - self._here) * scale, self._shape) + self._full
+        return sample(picture, at, border=cv2.BORDER_REFLECT_101)
+
+
+class _Sight:
+    """One frame's pixels where they are at a position: what is seen there, how sure, and how it drifts."""
+
+    def __init__(self, strand: Strand, motion: Homography, position: float, *, zoom: float) -> None:
+        height, width = strand.trust.shape
+        at = np.rint(project(motion, strand.anchor + np.float32(position) * strand.drift)).astype(np.int32)
+        x, y = at[..., 0].ravel(), at[..., 1].ravel()
+        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        cell = (y * width + x)[inside]
+        belief = strand.trust.ravel()[inside]
+
+        def gather(values: Field) -> npt.NDArray[np.float64]:
+            return np.asarray(np.bincount(cell, values, minlength=height * width), np.float64)
+
+        drift = strand.drift.reshape(-1, 2)[inside]
+        weight = belief + np.float32(DOUBT)
+        landed = np.stack(
+            [gather(belief), gather(weight), gather(weight * drift[:, 0]), gather(weight * drift[:, 1])], 1
+        )
+        landed = landed.astype(np.float32).reshape(height, width, 4) * np.float32(zoom**2)
+        spreading = 0.9 * max(1.0, zoom)
+        side = 2 * round(2.5 * spreading) + 1
+        landed = np.asarray(cv2.GaussianBlur(landed, (side, side), spreading), np.float32)
+        self.trusted, self.weight, self.drift = landed[..., 0], landed[..., 1], landed[..., 2:]
+        #: 1 where pixels land as densely as they should, 0 in the gaps that open behind moving things
+        self.seen = (self.weight - self.trusted) / DOUBT
+
+
+def _merge(first: _Sight, last: _Sight) -> Field:
+    """One drift for every pixel, so that both frames are read for the same thing; gaps are filled from around."""
+    total = np.dstack([first.drift + last.drift, first.weight + last.weight])
+    height, width = total.shape[:2]
+    small = cv2.resize(total, (-(-width // 8), -(-height // 8)), interpolation=cv2.INTER_AREA)
+    wide = cv2.resize(cv2.GaussianBlur(small, (0, 0), 2.0), (width, height), interpolation=cv2.INTER_LINEAR)
+    filled = wide[..., :2] / (wide[..., 2:] + 1e-6)
+    return np.asarray((total[..., :2] + 1e-2 * filled) / (total[..., 2:] + 1e-2), np.float32)
+
+
+def _visible(seen: Field, origin: Field, age: float) -> Field:
+    """0 … 1: there are pixels, and they come from inside the picture; the seam softens as the picture ages."""
+    height, width = seen.shape
+    x, y = origin[..., 0], origin[..., 1]
+    margin = np.minimum(np.minimum(x, width - 1 - x), np.minimum(y, height - 1 - y))
+    soft = np.float32(1 + age * 0.04 * max(height, width))
+    return np.clip(seen * 1.5 - 0.25, 0, 1) * np.clip((margin + 1) / soft, 0, 1) + np.float32(1e-3)
+
+
+def _zoom(motion: Homography, here: Field) -> float:
+    """How much larger ``motion`` makes things, at the middle of the picture."""
+    height, width = here.shape[:2]
+    depth = float(motion[2] @ np.array([width / 2, height / 2, 1.0]))
+    return float(np.sqrt(np.linalg.det(motion) / abs(depth) ** 3))
