@@ -1,1 +1,88 @@
 """Doors for hands: one file per command. Nothing heavy is imported until a command needs it."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from kf2v.cli import config, keys, tasks
+from kf2v.cli.completion import completion
+from kf2v.cli.create import create
+from kf2v.cli.doctor import doctor
+from kf2v.cli.env import env
+from kf2v.cli.exits import Exit
+from kf2v.cli.help import help as explain
+from kf2v.cli.help import help_alone
+from kf2v.cli.models import models
+from kf2v.cli.run import run
+from kf2v.cli.serve import serve
+from kf2v.cli.terminal import CommandFailed, complain, give
+from kf2v.cli.worker import worker
+
+#: plain help: Rich would double the time until it appears
+app = typer.Typer(name="kf2v", rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from kf2v import __version__
+
+        give(f"kf2v {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """A first frame, a last frame and a prompt become a five-second video.
+
+    \b
+      kf2v run first.png last.png -o out.mp4     right here, no server
+      kf2v serve                                 the DashScope kf2v API on this machine
+      kf2v create first.png last.png -p "…"      through that API
+
+    Results go to stdout, progress and errors to stderr. Exit codes: kf2v help exit-codes
+    """
+    del version
+    help_alone(context)
+
+
+for command in (run, serve, create):
+    app.command()(command)
+app.add_typer(tasks.app, name="tasks")
+app.add_typer(keys.app, name="keys")
+for command in (models, doctor):
+    app.command()(command)
+app.add_typer(config.app, name="config")
+for command in (env, completion):
+    app.command()(command)
+app.command("help")(explain)
+app.command(hidden=True)(worker)
+
+
+def dispatch(arguments: Sequence[str]) -> int:
+    """Run one command; its exit code."""
+    try:
+        code = app(args=list(arguments), prog_name="kf2v", standalone_mode=False)
+        return code if isinstance(code, int) else Exit.OK
+    except typer.TyperException as error:
+        failed = CommandFailed("Usage", error.format_message(), fix="kf2v --help")
+    except typer.Abort:
+        failed = CommandFailed("NotConfirmed", "aborted")
+    except CommandFailed as error:
+        failed = error
+    except BrokenPipeError:
+        sys.stdout = None  # whoever read it has left: nothing to say, and nobody to flush to
+        return Exit.OK
+    complain(failed, as_json="--json" in arguments)
+    return failed.exit
+
+
+def main() -> None:
+    """The ``kf2v`` command."""
+    sys.exit(dispatch(sys.argv[1:]))

@@ -1,0 +1,101 @@
+"""``kf2v config``: what is set, and where it comes from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kf2v.cli.help import help_alone
+from kf2v.cli.terminal import CommandFailed, give_json, give_path, give_table
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+    from kf2v.settings import Settings
+
+DataDir = Annotated[
+    Path | None, typer.Option("--data-dir", help="Where the service keeps its state [env: KF2V_DATA_DIR].")
+]
+
+app = typer.Typer(help="Show the settings and where they come from.", callback=help_alone, invoke_without_command=True)
+
+
+def read_settings(**flags: object) -> Settings:
+    """All settings; a flag that is None was not given. Raises CommandFailed naming the one that cannot be used."""
+    import tomllib
+
+    from pydantic import ValidationError
+
+    from kf2v.settings import Settings
+
+    given: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise CommandFailed("InvalidSetting", _sentence(error)) from error
+    except (tomllib.TOMLDecodeError, OSError) as error:
+        raise CommandFailed("InvalidSetting", f"a settings file cannot be read: {error}") from error
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first fault: the setting, what would do and, unless it is a secret, what came."""
+    from kf2v.settings import Settings
+
+    fault = error.errors(include_url=False)[0]
+    name = str(fault["loc"][0]) if fault["loc"] else "settings"
+    known = Settings.model_fields.get(name)
+    came = "" if known is None or _secret(known.annotation) else f", got {fault['input']!r}"
+    return f"{name}: {fault['msg']}{came}"
+
+
+def _secret(annotation: object) -> bool:
+    return "SecretStr" in str(annotation)
+
+
+@app.command()
+def show(as_json: Annotated[bool, typer.Option("--json", help="One object: setting, value, source.")] = False) -> None:
+    """Print every setting, its value and where it comes from. Secrets are hidden."""
+    settings = read_settings()
+    sources = _sources()
+    rows: list[tuple[str, str, str]] = []
+    for name, field in type(settings).model_fields.items():
+        value = getattr(settings, name)
+        hidden = value is not None and _secret(field.annotation)
+        rows.append((name, "**********" if hidden else _spelled(value), sources.get(name, "default")))
+    if as_json:
+        give_json({name: {"value": value, "source": source} for name, value, source in rows})
+    else:
+        give_table(("setting", "value", "source"), rows)
+
+
+@app.command()
+def path() -> None:
+    """Print the settings file that is in effect, or where yours would be."""
+    from kf2v.settings import FILES
+
+    found = next((file for file in FILES if file.is_file()), FILES[-1])
+    give_path(found.absolute())
+
+
+def _spelled(value: object) -> str:
+    """As it would be written in the environment."""
+    if value is None:
+        return "-"
+    if isinstance(value, frozenset):
+        return ",".join(sorted(map(str, value))) or "-"  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    return str(value)
+
+
+def _sources() -> dict[str, str]:
+    """Where each setting that is not a default comes from: the environment, else the first file that names it."""
+    from pydantic_settings import EnvSettingsSource, TomlConfigSettingsSource
+
+    from kf2v.settings import FILES, Settings
+
+    found = {name: f"env KF2V_{name.upper()}" for name in EnvSettingsSource(Settings)()}
+    for file in FILES:
+        for name in TomlConfigSettingsSource(Settings, toml_file=file)():
+            found.setdefault(name, str(file))
+    return found

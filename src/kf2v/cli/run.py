@@ -1,0 +1,119 @@
+"""``kf2v run``: one video on this machine, with no server at all."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kf2v.cli.config import read_settings
+from kf2v.cli.create import MODEL, Model, NegativePrompt, Prompt, PromptExtend, Resolution, Seed, Watermark, local_file
+from kf2v.cli.delivery import AsJson, Quiet
+from kf2v.cli.destination import destination
+from kf2v.cli.exits import Exit, exit_of_task
+from kf2v.cli.serve import check_engine
+from kf2v.cli.terminal import CommandFailed, give_json, give_path, progress, say
+
+if TYPE_CHECKING:
+    from kf2v.settings import Settings
+    from kf2v.tasks import Job, Outcome
+
+
+def run(
+    first: Annotated[str, typer.Argument(metavar="FIRST", help="First frame: a file or an http(s) URL.")],
+    last: Annotated[str, typer.Argument(metavar="LAST", help="Last frame: a file or an http(s) URL.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The video file, or a directory for it.")] = Path(
+        "out.mp4"
+    ),
+    prompt: Prompt = None,
+    negative_prompt: NegativePrompt = None,
+    model: Model = MODEL,
+    resolution: Resolution = None,
+    seed: Seed = None,
+    watermark: Watermark = None,
+    prompt_extend: PromptExtend = None,
+    engine: Annotated[str | None, typer.Option(help="What makes the frames [env: KF2V_ENGINE].")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make one video right here, with no server.
+
+    Prints the path of the video.
+    A file that is there already is replaced once the new one is whole.
+    """
+    path = destination(output, "out.mp4")
+    settings = read_settings(engine=engine)
+    check_engine(settings)
+    from kf2v.errors import ApiError
+    from kf2v.solo import make_video
+    from kf2v.wire import Submission
+    from kf2v.wire.v1.text import NEGATIVE_PROMPT_LIMIT, PROMPT_LIMIT, cut
+
+    submission = Submission(
+        model=model,
+        first_frame=first,
+        last_frame=last,
+        prompt=cut(prompt or "", PROMPT_LIMIT),
+        negative_prompt=cut(negative_prompt or "", NEGATIVE_PROMPT_LIMIT),
+        resolution=resolution,
+        seed=seed,
+        prompt_extend=prompt_extend is not False,
+        watermark=watermark is True,
+    )
+    started = time.monotonic()
+    try:
+        with progress(quiet=quiet) as tell:
+            job, outcome = make_video(
+                settings,
+                submission,
+                first=_picture(first, settings),
+                last=_picture(last, settings),
+                out=path,
+                on_progress=tell,
+            )
+    except ApiError as error:
+        raise CommandFailed(error.code, error.message) from error
+    except OSError as error:
+        raise CommandFailed("OutputError", f"{path} cannot be written: {error.strerror or error}") from error
+    except KeyboardInterrupt:
+        raise CommandFailed("Interrupted", "nothing was kept", exit=Exit.INTERRUPTED) from None
+    _present(job, outcome, path, seconds=time.monotonic() - started, quiet=quiet, as_json=as_json)
+
+
+def _picture(given: str, settings: Settings) -> bytes:
+    """The bytes of a frame. The host of a URL was typed by whoever runs this, so its address need not be public."""
+    if not given.startswith(("http://", "https://")):
+        file = local_file(given)
+        try:
+            return file.read_bytes()
+        except OSError as error:
+            raise CommandFailed("Usage", f"{file} cannot be read: {error.strerror or error}") from error
+    from urllib.parse import urlsplit
+
+    from kf2v.net.fetch import Fetcher
+    from kf2v.wire.v1.media import FRAME_LIMIT
+
+    host = urlsplit(given).hostname or ""
+    allowed = settings.fetch_allow_hosts | {f"[{host}]" if ":" in host else host}
+    return Fetcher(allow_hosts=allowed, timeout=settings.fetch_timeout, max_bytes=FRAME_LIMIT).fetch(given)
+
+
+def _present(job: Job, outcome: Outcome, path: Path, *, seconds: float, quiet: bool, as_json: bool) -> None:
+    if outcome.failure is not None or outcome.video is None or outcome.usage is None:
+        code = outcome.failure.code if outcome.failure else "InternalError"
+        message = outcome.failure.message if outcome.failure else "the recipe gave neither a video nor a reason"
+        raise CommandFailed(code, message, exit=exit_of_task("FAILED", code))
+    if as_json:
+        from kf2v.wire.v1.tasks import usage
+
+        told = {"task_status": "SUCCEEDED", "video_path": str(path), "orig_prompt": job.prompt, "seed": job.seed}
+        if outcome.actual_prompt is not None:
+            told["actual_prompt"] = outcome.actual_prompt
+        give_json({"output": told, "usage": usage(outcome.usage)})
+        return
+    if not quiet:
+        video = outcome.video
+        say(f"{path}: {video.width}x{video.height}, 5 s, {video.size / 1e6:.1f} MB, seed {job.seed}, {seconds:.1f} s")
+    give_path(path)

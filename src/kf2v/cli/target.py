@@ -1,0 +1,146 @@
+"""Which server a command talks to, and with which key.
+
+Never the cloud silently: without a base URL it is the server of this machine. And a key goes only where it belongs:
+the data directory's own key to this machine, the one in ``~/.dashscope`` to Alibaba's hosts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from kf2v.cli.config import DataDir, read_settings
+from kf2v.cli.exits import Exit, exit_of_error
+from kf2v.cli.terminal import CommandFailed
+
+if TYPE_CHECKING:
+    from kf2v.net.dashscope import DashScope, RemoteError
+    from kf2v.settings import Settings
+
+API = "/api/v1"
+OWNER_KEY = "owner.key"
+
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--base-url",
+        help="The server [env: DASHSCOPE_HTTP_BASE_URL, DASHSCOPE_BASE_URL, KF2V_URL; default: this machine's].",
+    ),
+]
+ApiKeyFile = Annotated[
+    Path | None,
+    typer.Option("--api-key-file", help="A file with the API key [env: DASHSCOPE_API_KEY, KF2V_API_KEY]."),
+]
+
+__all__ = ["ApiKeyFile", "BaseUrl", "DataDir", "Target", "connected", "find_target", "key_of_owner", "local_base_url"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A server and the key to it."""
+
+    #: ends in ``/api/v1``
+    base_url: str
+    api_key: str = field(repr=False)
+    #: seconds between polls: a neighbour is asked often, others as often as the vendor's limits allow
+    pace: tuple[float, ...]
+
+
+def find_target(
+    base_url: str | None, api_key_file: Path | None, data_dir: Path | None, environment: Mapping[str, str] = os.environ
+) -> Target:
+    """Flags win over the environment, the environment over what lies on this machine.
+
+    Raises CommandFailed if there is no key, or none that can be sent.
+    """
+    from kf2v.net.dashscope import is_loopback
+
+    url = _given_url(base_url, environment) or local_base_url(data_dir)
+    key = _read_key(api_key_file) if api_key_file else _given_key(environment) or _found_key(url, data_dir)
+    if not key:
+        raise CommandFailed("InvalidApiKey", f"no API key for {url}")
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise CommandFailed("InvalidApiKey", "the API key holds characters that no key has")
+    near = is_loopback(url)
+    return Target(base_url=url, api_key=key, pace=(0.2, 0.3, 0.5, 1.0) if near else (1.0, 5.0, 15.0))
+
+
+def local_base_url(data_dir: Path | None = None) -> str:
+    """Where the server of this machine is, as far as its settings tell."""
+    settings = read_settings(data_dir=data_dir)
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104  that is what is undone
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port or 8000}{API}"
+
+
+def key_of_owner(settings: Settings) -> str | None:
+    """The key that this machine's server was started with; None if it never was, or not by us."""
+    if settings.api_key is not None and settings.api_key.get_secret_value().strip():
+        return settings.api_key.get_secret_value().strip()
+    return _key_if_there(settings.data_dir / OWNER_KEY)
+
+
+@contextmanager
+def connected(target: Target) -> Generator[DashScope]:
+    """The client; what it reports as RemoteError arrives as CommandFailed."""
+    from kf2v.net.dashscope import DashScope, RemoteError
+
+    try:
+        with DashScope(target.base_url, target.api_key) as client:
+            yield client
+    except RemoteError as error:
+        raise _told(error) from error
+
+
+def _told(error: RemoteError) -> CommandFailed:
+    from kf2v.net.dashscope import TimedOut, Unreachable
+
+    match error:
+        case TimedOut():
+            exit = Exit.TIMEOUT
+        case Unreachable():
+            exit = Exit.NETWORK
+        case _:
+            exit = exit_of_error(error.code, error.status)
+    return CommandFailed(error.code, error.message, exit=exit, request_id=error.request_id)
+
+
+def _given_url(flag: str | None, environment: Mapping[str, str]) -> str | None:
+    """``DASHSCOPE_BASE_URL`` is ``bl``'s, the host alone; every form may come with or without ``/api/v1``."""
+    names = ("DASHSCOPE_HTTP_BASE_URL", "DASHSCOPE_BASE_URL", "KF2V_URL")
+    url = next(filter(None, (flag, *(environment.get(name) for name in names))), "").strip().rstrip("/")
+    if not url:
+        return None
+    return url if url.endswith(API) else url + API
+
+
+def _given_key(environment: Mapping[str, str]) -> str | None:
+    return environment.get("DASHSCOPE_API_KEY", "").strip() or environment.get("KF2V_API_KEY", "").strip()
+
+
+def _found_key(url: str, data_dir: Path | None) -> str | None:
+    from kf2v.net.dashscope import is_loopback
+
+    if is_loopback(url):
+        return key_of_owner(read_settings(data_dir=data_dir))
+    if f".{urlsplit(url).hostname}".endswith(".aliyuncs.com") and url.startswith("https://"):
+        return _key_if_there(Path.home() / ".dashscope" / "api_key")
+    return None
+
+
+def _key_if_there(file: Path) -> str | None:
+    """None too if it belongs to somebody else: then it was not meant for us."""
+    return _read_key(file) if os.access(file, os.R_OK) else None
+
+
+def _read_key(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandFailed("InvalidApiKey", f"{file} cannot be read: {error}", fix="") from error

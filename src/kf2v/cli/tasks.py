@@ -1,0 +1,136 @@
+"""``kf2v tasks``: look at what was ordered, wait for it, fetch it, call it off."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from kf2v.cli import delivery
+from kf2v.cli.delivery import AsJson, Output, Patience, Quiet
+from kf2v.cli.destination import destination
+from kf2v.cli.help import help_alone
+from kf2v.cli.target import ApiKeyFile, BaseUrl, DataDir, connected, find_target
+from kf2v.cli.terminal import give, give_json, give_table, say
+
+app = typer.Typer(
+    help="List, inspect, await, download and cancel tasks.", callback=help_alone, invoke_without_command=True
+)
+
+TaskId = Annotated[str, typer.Argument(metavar="TASK_ID")]
+
+
+@app.command("list")
+def list_tasks(
+    status: Annotated[str | None, typer.Option(help="PENDING, RUNNING, SUCCEEDED, FAILED or CANCELED.")] = None,
+    model: Annotated[str | None, typer.Option("--model", "-m", help="Tasks of this model only.")] = None,
+    start_time: Annotated[str | None, typer.Option(help="Submitted since, YYYYMMDDhhmmss in UTC+8.")] = None,
+    end_time: Annotated[str | None, typer.Option(help="Submitted until, YYYYMMDDhhmmss in UTC+8.")] = None,
+    page: Annotated[int, typer.Option("--page", min=1)] = 1,
+    page_size: Annotated[int, typer.Option("--page-size", min=1)] = 10,
+    as_json: AsJson = False,
+    base_url: BaseUrl = None,
+    api_key_file: ApiKeyFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """List tasks, newest first; those of the last 24 hours unless times are given."""
+    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+        answer = client.list(
+            page_no=page,
+            page_size=page_size,
+            status=status,
+            model_name=model,
+            start_time=start_time,
+            end_time=end_time,
+        )
+    if as_json:
+        give_json(answer)
+        return
+    rows: list[dict[str, Any]] = answer.get("data") or []
+    heads = ("task_id", "status", "model", "submitted", "seconds")
+    give_table(heads, ([*_row(row)] for row in rows))
+    if answer.get("total", 0) > len(rows):
+        say(f"page {page} of {answer.get('total_page')}; {answer['total']} tasks in all")
+
+
+@app.command()
+def get(
+    task_id: TaskId,
+    as_json: AsJson = False,
+    base_url: BaseUrl = None,
+    api_key_file: ApiKeyFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Print where a task stands. Exits with 9 if nobody knows it."""
+    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+        standing = client.get(task_id)
+    if standing.status == "UNKNOWN":
+        delivery.succeeded(standing)
+    if as_json:
+        give_json(standing.answer)
+        return
+    output: dict[str, Any] = standing.answer["output"]
+    usage: dict[str, Any] = standing.answer.get("usage") or {}
+    for name, value in (*output.items(), *usage.items()):
+        give(f"{name}: {value}")
+
+
+@app.command()
+def wait(
+    task_id: TaskId,
+    output: Output = None,
+    timeout: Patience = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    base_url: BaseUrl = None,
+    api_key_file: ApiKeyFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Wait for a task, download its video and print the path."""
+    destination(output, f"{task_id}.mp4")
+    target = find_target(base_url, api_key_file, data_dir)
+    with connected(target) as client:
+        standing = delivery.wait(client, task_id, pace=target.pace, timeout=timeout, quiet=quiet)
+        delivery.deliver(client, standing, output, quiet=quiet, as_json=as_json)
+
+
+@app.command()
+def download(
+    task_id: TaskId,
+    output: Output = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+    base_url: BaseUrl = None,
+    api_key_file: ApiKeyFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Download the video of a finished task and print the path."""
+    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+        standing = delivery.succeeded(client.get(task_id))
+        delivery.deliver(client, standing, output, quiet=quiet, as_json=as_json)
+
+
+@app.command()
+def cancel(
+    task_id: TaskId,
+    as_json: AsJson = False,
+    base_url: BaseUrl = None,
+    api_key_file: ApiKeyFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Call off a task that is still PENDING and print its id."""
+    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+        request_id = client.cancel(task_id)
+    give_json({"task_id": task_id, "request_id": request_id}) if as_json else give(task_id)
+
+
+def _row(row: dict[str, Any]) -> tuple[str, ...]:
+    submitted, started, ended = row.get("gmt_create"), row.get("start_time"), row.get("end_time")
+    return (
+        str(row.get("task_id", "")),
+        str(row.get("status", "")),
+        str(row.get("model_name", "")),
+        "" if submitted is None else f"{datetime.fromtimestamp(submitted / 1000, UTC).astimezone():%Y-%m-%d %H:%M:%S}",
+        "" if started is None or ended is None else f"{(ended - started) / 1000:.1f}",
+    )

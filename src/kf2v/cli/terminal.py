@@ -1,0 +1,137 @@
+"""Who hears what: data goes to stdout, talk and errors go to stderr."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+from kf2v.cli.exits import Exit, exit_of_error
+from kf2v.cli.fixes import fix_of
+
+#: told a phase and how much of the whole is done (0 … 1, None if nobody knows)
+Tell: TypeAlias = Callable[[str, float | None], None]
+
+
+class CommandFailed(Exception):
+    """A command that ends with a sentence instead of a result. ``exit`` follows from ``code`` unless given."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        exit: Exit | None = None,
+        fix: str | None = None,
+        request_id: str = "",
+        task: Mapping[str, str] | None = None,
+    ) -> None:
+        self.code = code
+        self.message = message
+        self.exit = exit_of_error(code) if exit is None else exit
+        self.fix = fix_of(code) if fix is None else fix
+        self.request_id = request_id
+        #: ``task_id`` and ``task_status`` where there is a task
+        self.task = dict(task or {})
+        super().__init__(f"{code}: {message}")
+
+
+def give(text: str) -> None:
+    """Data, for the next program."""
+    sys.stdout.write(printable(text) + "\n")
+    sys.stdout.flush()
+
+
+def give_path(path: Path) -> None:
+    """A path, byte for byte as the system spells it."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(os.fsencode(path) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def give_json(value: object) -> None:
+    """Data as one JSON object."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def give_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Data as columns under ``heads``, two spaces apart, never cut."""
+    lines = [list(heads), *([printable(cell) for cell in row] for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    for line in lines:
+        give("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def say(text: str) -> None:
+    """Talk, for whoever watches."""
+    sys.stderr.write(printable(text) + "\n")
+    sys.stderr.flush()
+
+
+def complain(failed: CommandFailed, *, as_json: bool) -> None:
+    """Say why there is no result."""
+    if not as_json:
+        say(f"{failed.code}: {failed.message}")
+        if failed.fix:
+            say(f"fix: {failed.fix}")
+        if failed.request_id:
+            say(f"request_id: {failed.request_id}")
+        return
+    told = {"code": failed.code, "message": failed.message, "request_id": failed.request_id, "fix": failed.fix}
+    sys.stderr.write(json.dumps({**{k: v for k, v in told.items() if v}, **failed.task}, ensure_ascii=False) + "\n")
+
+
+def printable(text: str) -> str:
+    """``text`` without what would steer a terminal: other people's words are shown, not obeyed."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+@contextmanager
+def progress(*, quiet: bool) -> Generator[Tell]:
+    """Something to tell how far the work is: a bar on a terminal, one line per phase elsewhere."""
+    if quiet:
+        yield lambda _phase, _done: None
+    elif sys.stderr.isatty():
+        with _bar() as tell:
+            yield tell
+    else:
+        yield _lines()
+
+
+def _lines() -> Tell:
+    last = ""
+
+    def tell(phase: str, _done: float | None) -> None:
+        nonlocal last
+        if phase != last:
+            say(phase)
+            last = phase
+
+    return tell
+
+
+@contextmanager
+def _bar() -> Generator[Tell]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task("", total=None)
+
+        def tell(phase: str, done: float | None) -> None:
+            if done is None:
+                shown.update(task, description=printable(phase), total=None)
+            else:
+                shown.update(task, description=printable(phase), total=1.0, completed=done)
+
+        yield tell
