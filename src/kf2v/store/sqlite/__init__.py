@@ -32,7 +32,7 @@ ORDER BY submitted_at, seq LIMIT 1
 """
 UNFINISHED = f"SELECT {rows.TASK_COLUMNS} FROM task WHERE state IN ('RUNNING', 'REQUEUED')"  # noqa: S608
 FORGET = f"""
-DELETE FROM task WHERE seq IN (SELECT seq FROM task WHERE ended_at <= ? ORDER BY ended_at LIMIT ?)
+DELETE FROM task WHERE seq IN (SELECT seq FROM task WHERE ended_at <= ? ORDER BY ended_at, seq LIMIT ?)
 RETURNING {rows.TASK_COLUMNS}
 """  # noqa: S608
 COUNTS = "SELECT state, tasks FROM tally WHERE tasks > 0"
@@ -47,7 +47,7 @@ INSERT INTO upload ({rows.UPLOAD_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT
 """  # noqa: S608
 GET_UPLOAD = f"SELECT {rows.UPLOAD_COLUMNS} FROM upload WHERE key = ?"  # noqa: S608
 FORGET_UPLOADS = f"""
-DELETE FROM upload WHERE seq IN (SELECT seq FROM upload WHERE created_at <= ? ORDER BY created_at LIMIT ?)
+DELETE FROM upload WHERE seq IN (SELECT seq FROM upload WHERE created_at <= ? ORDER BY created_at, seq LIMIT ?)
 RETURNING {rows.UPLOAD_COLUMNS}
 """  # noqa: S608
 WRITE_PROBE = "UPDATE probe SET times = times + 1 WHERE id = 1 RETURNING times"

@@ -1,0 +1,195 @@
+"""Random histories: both stores and a model in a dictionary live through the same calls and never disagree."""
+
+import asyncio
+import tempfile
+from collections.abc import Coroutine
+from dataclasses import replace
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, TypeVar
+
+import hypothesis.strategies as st
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from kf2v.store import Settled, Store, TaskQuery
+from kf2v.store.memory import MemoryStore
+from kf2v.store.sqlite import SqliteStore
+from kf2v.tasks import Event, Lease, State, Task
+from kf2v.tasks.lifecycle import TABLE
+from orders import EXHAUSTED, FAILED, LATE, MADE, NOW, order
+
+T = TypeVar("T")
+ENGINES = ("still", "morph")
+IDS = st.integers(0, 7).map("task-{}".format)
+ATTEMPTS = st.integers(0, 4)
+OUTCOMES = st.sampled_from([MADE, FAILED, LATE, EXHAUSTED])
+
+
+class Histories(RuleBasedStateMachine):
+    """``self.model`` is what a reader of the protocol's docstrings would expect, in plain assignments."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.folder = tempfile.TemporaryDirectory()
+        self.path = Path(self.folder.name) / "kf2v.db"
+        self.sqlite: Store = self.runner.run(SqliteStore.open(self.path))
+        self.stores: tuple[Store, ...] = (MemoryStore(), self.sqlite)
+        self.model: dict[str, Task] = {}
+        self.now = NOW
+
+    def teardown(self) -> None:
+        self.run(self.sqlite.close())
+        self.runner.close()
+        self.folder.cleanup()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(work)
+
+    def ask(self, method: str, *positional: Any, **named: Any) -> Any:
+        """The one answer that all stores give."""
+        answers = [self.run(getattr(store, method)(*positional, **named)) for store in self.stores]
+        assert answers[0] == answers[1], f"{method}: memory says {answers[0]}, sqlite says {answers[1]}"
+        return answers[0]
+
+    def move(self, task_id: str, event: Event, speaker: int | None, **changes: Any) -> bool:
+        task = self.model.get(task_id)
+        if task is None or (task.state, event) not in TABLE or speaker not in (None, task.attempt):
+            return False
+        self.model[task_id] = replace(task, state=TABLE[task.state, event], **changes)
+        return True
+
+    @rule(milliseconds=st.integers(0, 5_000))
+    def wait(self, milliseconds: int) -> None:
+        self.now += milliseconds
+
+    @rule(number=st.integers(0, 7), engine=st.sampled_from(ENGINES))
+    def insert(self, number: int, engine: str) -> None:
+        task = order(number, engine=engine, submitted_at=self.now)
+        if task.id not in self.model:
+            self.ask("insert", task)
+            self.model[task.id] = task
+
+    @rule(engines=st.frozensets(st.sampled_from(ENGINES)), worker=st.sampled_from(["w1", "w2"]))
+    def claim(self, engines: frozenset[str], worker: str) -> None:
+        lease: Lease | None = self.ask("claim", worker, engines=engines, now=self.now, until=self.now + 30)
+        waits = [task for task in self.model.values() if task.state.waiting and task.job.engine in engines]
+        if not waits:
+            assert lease is None
+            return
+        first = min(waits, key=lambda task: task.submitted_at)
+        assert lease is not None
+        assert (lease.task_id, lease.attempt) == (first.id, first.attempt + 1)
+        self.move(
+            first.id,
+            Event.CLAIM,
+            None,
+            attempt=first.attempt + 1,
+            charged=first.charged + 1,
+            scheduled_at=first.scheduled_at or self.now,
+            worker=worker,
+            lease_until=self.now + 30,
+            phase="",
+            progress=0.0,
+        )
+
+    @rule(task_id=IDS)
+    def cancel(self, task_id: str) -> None:
+        happened = self.ask("cancel", task_id, now=self.now)
+        assert happened == self.move(task_id, Event.CANCEL, None, ended_at=self.now)
+
+    @rule(task_id=IDS, attempt=ATTEMPTS, progress=st.floats(0, 1))
+    def renew(self, task_id: str, attempt: int, progress: float) -> None:
+        until = self.now + 30
+        happened = self.ask("renew", task_id, attempt, until=until, phase="generate", progress=progress)
+        changes = {"lease_until": until, "phase": "generate", "progress": progress}
+        assert happened == self.move(task_id, Event.RENEW, attempt, **changes)
+
+    @rule(task_id=IDS, attempt=ATTEMPTS, outcome=OUTCOMES)
+    def settle(self, task_id: str, attempt: int, outcome: Any) -> None:
+        answer = self.ask("settle", task_id, attempt, outcome, now=self.now)
+        before = self.model.get(task_id)
+        ends = {"ended_at": self.now, "lease_until": None, "phase": "", "outcome": outcome}
+        if outcome is MADE:
+            happened = self.move(task_id, Event.SUCCEED, attempt, progress=1.0, **ends)
+        else:
+            happened = self.move(task_id, Event.FAIL, attempt, **ends)
+        if happened:
+            assert answer is Settled.RECORDED
+        elif before is not None and (before.attempt, before.outcome) == (attempt, outcome):
+            assert answer is Settled.REPEATED
+        else:
+            assert answer is Settled.LOST
+
+    @rule(task_id=IDS, attempt=ATTEMPTS)
+    def hand_back(self, task_id: str, attempt: int) -> None:
+        happened = self.ask("hand_back", task_id, attempt)
+        charged = self.model[task_id].charged - 1 if task_id in self.model else 0
+        changes = {"worker": None, "lease_until": None, "phase": "", "progress": 0.0, "charged": charged}
+        assert happened == self.move(task_id, Event.HAND_BACK, attempt, **changes)
+
+    @rule(task_id=IDS, attempt=ATTEMPTS, cap=st.integers(1, 3))
+    def lose(self, task_id: str, attempt: int, cap: int) -> None:
+        state: State | None = self.ask("lose", task_id, attempt, now=self.now, cap=cap, exhausted=EXHAUSTED)
+        if task_id in self.model and self.model[task_id].charged >= cap:
+            ends = {"ended_at": self.now, "lease_until": None, "phase": "", "outcome": EXHAUSTED}
+            happened = self.move(task_id, Event.EXHAUST, attempt, **ends)
+        else:
+            changes = {"worker": None, "lease_until": None, "phase": "", "progress": 0.0}
+            happened = self.move(task_id, Event.LOSE, attempt, **changes)
+        assert state == (self.model[task_id].state if happened else None)
+
+    @rule(task_id=IDS, attempt=ATTEMPTS)
+    def time_out(self, task_id: str, attempt: int) -> None:
+        happened = self.ask("time_out", task_id, attempt, LATE, now=self.now)
+        ends = {"ended_at": self.now, "lease_until": None, "phase": "", "outcome": LATE}
+        assert happened == self.move(task_id, Event.TIME_OUT, attempt, **ends)
+
+    @rule(age=st.integers(0, 5_000), limit=st.integers(1, 3))
+    def forget(self, age: int, limit: int) -> None:
+        limits = {"ended_before": self.now - age, "limit": limit}
+        gone = [{task.id for task in self.run(store.forget(**limits))} for store in self.stores]
+        ended = [(task.ended_at, task.id) for task in self.model.values() if task.ended_at is not None]
+        due = [task_id for at, task_id in sorted(ended, key=itemgetter(0)) if at <= self.now - age]
+        assert gone[0] == gone[1] == set(due[:limit])
+        for task_id in due[:limit]:
+            del self.model[task_id]
+
+    @rule(
+        status=st.sampled_from([None, "PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELED"]), age=st.integers(0, 9)
+    )
+    def find(self, status: str | None, age: int) -> None:
+        query = TaskQuery(account="mine", status=status, forgotten_before=self.now - age, page_size=100)
+        page = self.ask("find", query)
+        assert {task.id for task in page.tasks} == {
+            task.id
+            for task in self.model.values()
+            if status in (None, task.state.shown) and (task.ended_at is None or task.ended_at > self.now - age)
+        }
+
+    @rule()
+    def open_again(self) -> None:
+        self.run(self.sqlite.close())
+        self.sqlite = self.run(SqliteStore.open(self.path))
+        self.stores = (self.stores[0], self.sqlite)
+
+    @invariant()
+    def every_task_reads_as_the_model_has_it(self) -> None:
+        for number in range(8):
+            assert self.ask("get", f"task-{number}") == self.model.get(f"task-{number}")
+
+    @invariant()
+    def counts_agree(self) -> None:
+        counts = self.ask("counts")
+        assert sum(counts.values()) == len(self.model)
+
+
+TestHistories = Histories.TestCase
+TestHistories.settings = settings(
+    max_examples=25,
+    stateful_step_count=40,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
