@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 import uvicorn
 
-from kf2v import assembly
+from kf2v import assembly, logs
 from kf2v.admission.keys import DEFAULT_ACCOUNT
 from kf2v.clock import SystemClock
 from kf2v.net.unix import bind, socket_path
@@ -49,6 +49,7 @@ def serve(settings: Settings) -> None:
 
     Raises StoreInUse if another server has the data directory, and OSError where the address cannot be had.
     """
+    logs.configure(settings.log_level)
     asyncio.run(_serve(settings))
 
 
