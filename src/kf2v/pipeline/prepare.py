@@ -83,7 +83,7 @@ def _recognise(data: bytes) -> Kind:
         if kind.magic.match(data):
             return kind
     seen = next((name for name, magic in _REFUSED if magic.match(data)), None)
-    came = "It is empty" if not data else f"It is a {seen} file" if seen else "It is none of these"
+    came = "It is empty" if not data else f"It looks like {seen}" if seen else "It is none of these"
     raise _no_picture(f"JPEG, PNG, BMP and WEBP are accepted. {came}.")
 
 
@@ -210,7 +210,8 @@ _REFUSED = (
     ("PDF", re.compile(rb"%PDF")),
     ("SVG", re.compile(rb"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<svg", re.DOTALL)),
     ("HTML", re.compile(rb"\s*<(?:!doctype html|html|head)", re.IGNORECASE)),
-    ("JSON or text", re.compile(rb"\s*[{\[<\"A-Za-z]")),
+    ("JSON", re.compile(rb"\s*[{\[]\s*[\"{\[]")),
+    ("plain text", re.compile(rb"[\w\s]{5,}")),
 )
 
 

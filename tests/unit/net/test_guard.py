@@ -3,6 +3,8 @@ import sys
 from ipaddress import ip_address
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kf2v.errors import InvalidMediaUrl
 from kf2v.net.guard import AllowedHosts, FrameUrl, is_public, parse_frame_url, without_secrets
@@ -252,3 +254,22 @@ def test_looking_at_urls_loads_nothing_heavy() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+@given(
+    st.one_of(
+        st.text(),
+        st.from_regex(r"https?://[a-z0-9.:\[\]@%_/?#&=\\~-]{0,40}", fullmatch=True),
+        st.builds(
+            "http://{}{}{}".format, st.text(max_size=20), st.sampled_from(("", ":80", "/", "?")), st.text(max_size=9)
+        ),
+    )
+)
+def test_any_text_is_a_url_that_means_the_same_when_written_out_or_refused(text: str) -> None:
+    try:
+        url = parse_frame_url(text)
+    except InvalidMediaUrl:
+        return
+    assert parse_frame_url(str(url)) == url
+    assert str(url).isascii()
+    assert not {"\r", "\n", " ", "\\", "@"} & set(url.authority)
