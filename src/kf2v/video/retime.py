@@ -18,10 +18,10 @@ def retime(clip: Clip, *, fps: int = 30, count: int = 150) -> Clip:
     """``clip`` as ``count`` frames at ``fps`` frames per second, made one by one as they are asked for.
 
     Holds at most two source frames. A clip that has that rate and number already comes back as it is. Raises
-    ValueError, where it shows, if ``clip`` yields another number of frames than it says.
+    ValueError if there is no first or no last frame and, where it shows, if ``clip`` does not yield what it says.
     """
-    if count < 1 or clip.count < 1:
-        raise ValueError(f"a clip should have at least one frame; {clip.count} should become {count}")
+    if clip.count < 1 or count < 2:
+        raise ValueError(f"at least one frame should become at least two, not {clip.count} {count}")
     if clip.fps == fps and clip.count == count:
         return clip
     return Clip(size=clip.size, fps=fps, count=count, frames=_resampled(clip, count))
@@ -29,7 +29,7 @@ def retime(clip: Clip, *, fps: int = 30, count: int = 150) -> Clip:
 
 def _resampled(clip: Clip, count: int) -> Iterator[Frame]:
     """Yields frame j of ``count``; ``before`` and ``after`` are the source frames at ``at`` and ``at + 1``."""
-    steps = max(1, count - 1)
+    steps = count - 1
     source = iter(clip.frames)
     before, after, at = _following(source, 0), None, 0
     for j in range(count):

@@ -29,7 +29,7 @@ MOST = 0.6
 #: how far the dark edge reaches, as a share of the letters' height
 EDGE = 0.14
 #: opacity of the letters and of the dark edge around them
-WHITE, BLACK = 0.85, 0.7
+WHITE, BLACK = 0.8, 0.7
 
 
 class Watermark:
@@ -43,7 +43,7 @@ class Watermark:
         height, width = white.shape
         self._box = (slice(bottom - height, bottom), slice(right - width, right))
         #: in 256ths, (height, width, 1) uint16: how much of the picture stays, and the light that is added to it
-        self._keep = np.rint(256 * (1 - white) * (1 - black)).astype(np.uint16)[..., None]
+        self._keep = np.rint(256 * (1 - white - black)).astype(np.uint16)[..., None]
         light = np.rint(256 * white).astype(np.uint16)[..., None]
         self._add = np.minimum(light, 256 - self._keep) * np.uint16(255)
 
@@ -69,9 +69,9 @@ def _letters(text: Text, size: Size) -> Layer:
 
 
 def _layers(letters: Layer) -> tuple[Layer, Layer]:
-    """Opacities of the letters and of the dark edge around them, both larger than ``letters`` by that edge."""
+    """Opacities of the letters and of the dark edge around (not under) them, larger than ``letters`` by that edge."""
     edge = round(letters.shape[0] * EDGE)
     padded = np.pad(letters, edge)
     grown = cv2.dilate(padded, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (edge + 1, edge + 1)))
     soft = np.minimum(1.5 * cv2.GaussianBlur(grown, (0, 0), max(0.5, edge / 2.5)), 1)
-    return padded * np.float32(WHITE), np.asarray(soft * BLACK, dtype=np.float32)
+    return padded * np.float32(WHITE), np.asarray(soft * (1 - padded) * BLACK, dtype=np.float32)
