@@ -233,5 +233,5 @@ class Unavailable(ApiError):
     sentence = "Model is unavailable, please try again later."
 
 
-class Canceled(Exception):  # noqa: N818  it is a message to the worker's loop, nobody's mistake
+class Canceled(Exception):
     """The work was called off: its task is settled otherwise or its lease is gone."""

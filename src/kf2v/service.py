@@ -63,7 +63,10 @@ async def _serve(settings: Settings) -> None:
         listener = house.enter_context(contextlib.closing(_listen(settings.host, settings.port)))
         base = f"http://{_printable(settings.host)}:{listener.getsockname()[1]}"
         pool = ProcessPool(
-            _worker_command(settings), settings.workers, on_exit=lambda name: front.desk.worker_died(name)
+            _worker_command(settings),
+            settings.workers,
+            on_exit=lambda name: front.desk.worker_died(name),
+            env=_worker_environment(settings),
         )
         front = assembly.build_front(
             settings, store=store, blobs=blobs, clock=clock, secret=secret, workers_alive=lambda: pool.alive
@@ -169,6 +172,12 @@ def _printable(host: str) -> str:
 def _worker_command(settings: Settings) -> list[str]:
     socket_ = str(socket_path(settings.data_dir))
     return [sys.executable, "-m", "kf2v", "worker", "--socket", socket_]
+
+
+def _worker_environment(settings: Settings) -> dict[str, str]:
+    """This process's environment with its settings in it, flags and files included, so that workers agree with it."""
+    inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("KF2V_")}
+    return inherited | settings.environment()
 
 
 def _announce(base: str, key: str) -> None:

@@ -5,7 +5,7 @@ what stands here.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import platformdirs
 from pydantic import Field, SecretStr, field_validator
@@ -71,7 +71,7 @@ class Settings(BaseSettings):
         """These settings as variables for a child process, without the API key, which no child needs."""
         values = self.model_dump(mode="json", exclude={"api_key"}, exclude_none=True)
         return {
-            f"KF2V_{name.upper()}": ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            f"KF2V_{name.upper()}": ",".join(cast("list[str]", value)) if isinstance(value, list) else str(value)
             for name, value in values.items()
         }
 

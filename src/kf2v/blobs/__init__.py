@@ -13,7 +13,7 @@ class NoSuchBlob(LookupError):
     """Nothing is kept under that key."""
 
 
-class BlobExists(Exception):  # noqa: N818  reads like FileExistsError's cousin it is
+class BlobExists(Exception):
     """Something is kept under that key already, and keys are never overwritten."""
 
 

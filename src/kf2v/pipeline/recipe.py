@@ -54,7 +54,7 @@ class Recipe:
         self._rewriter = rewriter
         self._fetcher = fetcher
         self._blobs = blobs
-        self._watermark_text = watermark_text
+        self._watermark_text: Text = watermark_text
         self._scratch = scratch
 
     @property
@@ -77,7 +77,7 @@ class Recipe:
         scene = _scene(job, first, last, job.prompt if actual_prompt is None else actual_prompt)
         clip = retime(self._engines[job.engine].generate(scene, watch), fps=FPS, count=COUNT)
         clip = self._marked(clip) if job.watermark else clip
-        with self._encoded(lease, clip) as path:
+        with self._encoded(lease, clip, size) as path:
             watch.report("keep", 0.0)
             video = self._keep(lease, path, size)
         return Outcome(video=video, actual_prompt=actual_prompt, usage=usage_of(job))
@@ -126,7 +126,7 @@ class Recipe:
         return replace(clip, frames=map(mark.apply, clip.frames))
 
     @contextmanager
-    def _encoded(self, lease: Lease, clip: Clip) -> Generator[Path]:
+    def _encoded(self, lease: Lease, clip: Clip, size: Size) -> Generator[Path]:
         """The clip as a checked file in ``scratch``, gone afterwards, with whatever a dead attempt left there."""
         self._scratch.mkdir(parents=True, exist_ok=True)
         for leftover in self._scratch.glob(f"{lease.task_id}-*.mp4"):
@@ -135,7 +135,7 @@ class Recipe:
         try:
             with _kept():
                 mp4.write(path, clip)
-            _check(path, clip.size)
+            _check(path, size)
             yield path
         finally:
             path.unlink(missing_ok=True)

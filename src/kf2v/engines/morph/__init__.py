@@ -47,7 +47,7 @@ class Morph:
 
     def _frames(self, scene: Scene, renderer: Renderer, watch: Watch) -> Iterator[Frame]:
         watch.report("render", 0.0)
-        yield scene.first
+        yield scene.first.copy()
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="morph")
         try:
             pending: deque[Future[Frame]] = deque()
@@ -61,5 +61,5 @@ class Morph:
                 watch.report("render", (COUNT - len(pending) - 1) / COUNT)
         finally:
             pool.shutdown(cancel_futures=True)
-        yield scene.last
+        yield scene.last.copy()
         watch.report("render", 1.0)

@@ -88,7 +88,7 @@ class ProcessPool:
 
     async def _keep_filled(self, seat: int) -> None:
         loop = asyncio.get_running_loop()
-        pauses = _Pauses(self._longest_pause)
+        pauses = Pauses(self._longest_pause)
         while not self._draining.is_set():
             name, began = f"w{seat}-{secrets.token_hex(4)}", loop.time()
             await self._live(name)
@@ -126,14 +126,16 @@ class ProcessPool:
             log.exception("the end of a worker could not be noted", worker=name)
 
 
-class _Pauses:
+class Pauses:
     """How long to wait before the next child: not at all, until it looks hopeless."""
 
     def __init__(self, longest: float) -> None:
+        #: seconds
         self._longest = longest
         self._early = 0
 
     def ended(self, *, early: bool) -> None:
+        """A child ended; ``early`` means soon after its start."""
         self._early = self._early + 1 if early else 0
 
     @property
