@@ -93,7 +93,7 @@ class Loop:
         except Canceled:
             raise
         except ApiError as error:
-            log.info("task failed", task_id=lease.task_id, code=error.code, exc_info=error.__cause__)
+            log.info("task failed", task_id=lease.task_id, code=error.code, cause=type(error.__cause__).__name__)
             return Outcome(failure=Failure(code=error.code, message=error.message))
         except Exception:
             log.exception("task failed unexpectedly", task_id=lease.task_id, attempt=lease.attempt)

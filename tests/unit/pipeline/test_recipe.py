@@ -1,0 +1,359 @@
+import errno
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from assignments import a_lease
+from gallery import COLD, WARM, picture
+from kf2v.blobs.memory import MemoryBlobs
+from kf2v.engines import Engine, Scene, Watch
+from kf2v.engines.still import Still
+from kf2v.errors import (
+    AlgorithmError,
+    Canceled,
+    DownloadTimeout,
+    FrameError,
+    InvalidImageFormat,
+    InvalidUrl,
+    ResultUploadError,
+)
+from kf2v.pipeline.progress import SHARES, overall
+from kf2v.pipeline.recipe import Recipe
+from kf2v.rewriting.verbatim import Verbatim
+from kf2v.tasks import Failure, FrameSource, Lease, Usage
+from kf2v.video import Clip, Frame, Size
+from kf2v.video.mp4 import facts, read_frames
+
+#: a small target, because these tests are not about large videos
+AREA = 320 * 192
+URLS = {
+    "first": FrameSource(kind="url", place="https://example.com/first"),
+    "last": FrameSource(kind="url", place="https://example.com/last"),
+}
+
+
+class Log:
+    """A watch that writes down, and calls off when it has seen ``until``."""
+
+    def __init__(self, until: str | None = None) -> None:
+        self.seen: list[tuple[str, float]] = []
+        self._until = until
+
+    def report(self, phase: str, done: float) -> None:
+        self.seen.append((phase, done))
+        if phase == self._until:
+            raise Canceled
+
+
+class Pictures:
+    """A web of pictures that counts its visitors."""
+
+    def __init__(self, **rooms: bytes | FrameError) -> None:
+        self.rooms = rooms
+        self.visits: list[str] = []
+
+    def fetch(self, url: str) -> bytes:
+        self.visits.append(url)
+        found = self.rooms[url.rpartition("/")[2]]
+        if isinstance(found, FrameError):
+            raise found
+        return found
+
+
+class Attentive:
+    """``Still``, remembering the scenes it was given."""
+
+    name = "attentive"
+
+    def __init__(self) -> None:
+        self.scenes: list[Scene] = []
+
+    def generate(self, scene: Scene, watch: Watch) -> Clip:
+        self.scenes.append(scene)
+        return Still().generate(scene, watch)
+
+
+class Poet:
+    """A rewriter with one idea."""
+
+    name = "poet"
+
+    def rewrite(self, prompt: str, first: Frame, last: Frame) -> str:
+        return f"{prompt}, at dawn"
+
+
+class Studio:
+    """A recipe and what it works with; pictures lie in ``blobs`` already."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        engine: Engine | None = None,
+        blobs: MemoryBlobs | None = None,
+        first: bytes | None = None,
+        last: bytes | None = None,
+        fetcher: Pictures | None = None,
+    ) -> None:
+        self.scratch = folder / "scratch"
+        self.blobs = blobs or MemoryBlobs()
+        self.blobs.put("uploads/first", first or picture(WARM))
+        self.blobs.put("uploads/last", last or picture(COLD))
+        self.fetcher = fetcher or Pictures()
+        self.recipe = Recipe(
+            engines={"still": engine or Still()},
+            rewriter=Poet(),
+            fetcher=self.fetcher,
+            blobs=self.blobs,
+            watermark_text="AI-generated",
+            scratch=self.scratch,
+        )
+
+    def make(self, lease: Lease, watch: Watch | None = None) -> Any:
+        return self.recipe.produce(lease, watch or Log())
+
+    def unfinished(self) -> list[str]:
+        return [path.name for path in self.scratch.glob("*")] if self.scratch.exists() else []
+
+    def frames(self, key: str, folder: Path) -> list[Frame]:
+        copy = folder / "copy.mp4"
+        copy.write_bytes(self.blobs.read(key))
+        return list(read_frames(copy))
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Studio:
+    return Studio(tmp_path)
+
+
+def lease(attempt: int = 1, **changes: Any) -> Lease:
+    return a_lease(attempt=attempt, **{"area": AREA, **changes})
+
+
+def near(frame: Frame, colour: tuple[int, int, int]) -> bool:
+    """Whether the corner of ``frame`` has ``colour``, give or take what coding costs."""
+    return bool(np.abs(frame[2:10, 2:10].astype(int) - colour).max() <= 6)
+
+
+def test_a_lease_becomes_a_kept_video_that_says_what_it_is(studio: Studio, tmp_path: Path) -> None:
+    outcome = studio.make(lease(attempt=2))
+    video = outcome.video
+    data = studio.blobs.read(video.key)
+    assert video.key.startswith("videos/a-task/2-")
+    assert (video.digest, video.size) == (hashlib.sha256(data).hexdigest(), len(data))
+    assert (video.width, video.height) == (320, 176)
+    assert outcome.usage == Usage(video_duration=5, video_count=1, sr=480)
+    assert (outcome.failure, outcome.actual_prompt) == (None, None)
+    frames = studio.frames(video.key, tmp_path)
+    assert len(frames) == 150
+    assert near(frames[0], WARM)
+    assert near(frames[-1], COLD)
+    assert studio.unfinished() == []
+
+
+def test_the_first_frame_decides_the_shape(tmp_path: Path) -> None:
+    studio = Studio(tmp_path, first=picture(WARM, width=400, height=800), last=picture(COLD, width=900, height=400))
+    video = studio.make(lease()).video
+    assert (video.width, video.height) == (160, 336)
+
+
+def test_the_same_lease_gives_the_same_bytes(studio: Studio) -> None:
+    one, other = studio.make(lease(attempt=1)).video, studio.make(lease(attempt=2)).video
+    assert one.key != other.key
+    assert one.digest == other.digest
+
+
+def test_a_flaw_found_at_submission_is_all_there_is(studio: Studio) -> None:
+    flaw = Failure(code="InvalidParameter", message="duration must be 5")
+    watch = Log()
+    outcome = studio.make(replace(lease(), flaw=flaw), watch)
+    assert (outcome.failure, outcome.video, outcome.usage) == (flaw, None, None)
+    assert watch.seen == []
+
+
+def test_a_prompt_is_rewritten_only_where_that_was_asked_for(tmp_path: Path) -> None:
+    engine = Attentive()
+    studio = Studio(tmp_path, engine=engine)
+    assert studio.make(lease(prompt="a cat", prompt_extend=True)).actual_prompt == "a cat, at dawn"
+    assert studio.make(lease(prompt="a cat", prompt_extend=False)).actual_prompt is None
+    assert [scene.prompt for scene in engine.scenes] == ["a cat, at dawn", "a cat"]
+
+
+def test_a_rewriter_that_changes_nothing_still_says_what_was_used(tmp_path: Path) -> None:
+    recipe = Recipe(
+        engines={"still": Still()},
+        rewriter=Verbatim(),
+        fetcher=Pictures(),
+        blobs=Studio(tmp_path).blobs,
+        watermark_text="AI-generated",
+        scratch=tmp_path,
+    )
+    assert recipe.produce(lease(prompt="", prompt_extend=True), Log()).actual_prompt == ""
+
+
+def test_an_engine_is_given_what_was_ordered(tmp_path: Path) -> None:
+    engine = Attentive()
+    Studio(tmp_path, engine=engine).make(lease(prompt="a cat", negative_prompt="dogs", seed=11))
+    (scene,) = engine.scenes
+    assert (scene.prompt, scene.negative_prompt, scene.seed) == ("a cat", "dogs", 11)
+    assert scene.first.shape == scene.last.shape == (176, 320, 3)
+
+
+def test_fetched_frames_are_kept_so_that_another_attempt_sees_the_same(tmp_path: Path) -> None:
+    studio = Studio(tmp_path, fetcher=Pictures(first=picture(WARM), last=picture(COLD)))
+    one = studio.make(lease(attempt=1, **URLS)).video
+    studio.fetcher.rooms.clear()
+    other = studio.make(lease(attempt=2, **URLS)).video
+    assert studio.fetcher.visits == ["https://example.com/first", "https://example.com/last"]
+    assert one.digest == other.digest
+    assert studio.blobs.read("inputs/a-task/first") == picture(WARM)
+
+
+@pytest.mark.parametrize("which", ["first", "last"])
+def test_an_unusable_picture_is_named(tmp_path: Path, which: str) -> None:
+    studio = Studio(tmp_path, **{which: b"no picture at all"})
+    with pytest.raises(InvalidImageFormat, match=rf"\({which}_frame_url\)$"):
+        studio.make(lease())
+
+
+@pytest.mark.parametrize("which", ["first", "last"])
+def test_a_picture_that_cannot_be_had_is_named(tmp_path: Path, which: str) -> None:
+    rooms: dict[str, bytes | FrameError] = {"first": picture(), "last": picture(), which: DownloadTimeout()}
+    studio = Studio(tmp_path, fetcher=Pictures(**rooms))
+    with pytest.raises(DownloadTimeout, match=rf"^{DownloadTimeout.sentence} \({which}_frame_url\)$"):
+        studio.make(lease(**URLS))
+
+
+def test_an_upload_that_was_forgotten_meanwhile_is_named(studio: Studio) -> None:
+    studio.blobs.delete("uploads/last")
+    with pytest.raises(InvalidUrl, match=r"\(last_frame_url\)$"):
+        studio.make(lease())
+
+
+def test_the_mark_is_there_only_where_it_was_asked_for(studio: Studio, tmp_path: Path) -> None:
+    plain = studio.frames(studio.make(lease(watermark=False)).video.key, tmp_path)[30].astype(int)
+    marked = studio.frames(studio.make(lease(watermark=True)).video.key, tmp_path)[30].astype(int)
+    differs = np.abs(plain - marked).max(axis=2) > 60
+    assert differs[88:, 160:].any()
+    assert not differs[:88].any()
+
+
+class Slideshow:
+    """Four frames in two seconds."""
+
+    name = "slideshow"
+
+    def generate(self, scene: Scene, watch: Watch) -> Clip:
+        height, width = scene.first.shape[:2]
+        frames = iter([scene.first, scene.first, scene.last, scene.last])
+        return Clip(size=Size(width=width, height=height), fps=2, count=4, frames=frames)
+
+
+def test_an_engine_may_have_its_own_rate(tmp_path: Path) -> None:
+    studio = Studio(tmp_path, engine=Slideshow())
+    copy = tmp_path / "copy.mp4"
+    copy.write_bytes(studio.blobs.read(studio.make(lease()).video.key))
+    found = facts(copy)
+    assert (found.frames, found.fps, found.duration) == (150, 30, 5.0)
+
+
+class Small:
+    """Half as wide and high as it should."""
+
+    name = "small"
+
+    def generate(self, scene: Scene, watch: Watch) -> Clip:
+        half = np.ascontiguousarray(scene.first[::2, ::2])
+        return Still().generate(replace(scene, first=half, last=half), watch)
+
+
+def test_a_file_that_is_not_what_was_promised_is_not_kept(tmp_path: Path) -> None:
+    studio = Studio(tmp_path, engine=Small())
+    with pytest.raises(AlgorithmError):
+        studio.make(lease())
+    assert list(studio.blobs.walk("videos/")) == []
+    assert studio.unfinished() == []
+
+
+class Broken:
+    """Breaks in the middle."""
+
+    name = "broken"
+
+    def generate(self, scene: Scene, watch: Watch) -> Clip:
+        def frames() -> Iterator[Frame]:
+            yield scene.first
+            raise ZeroDivisionError
+
+        height, width = scene.first.shape[:2]
+        return Clip(size=Size(width=width, height=height), fps=30, count=150, frames=frames())
+
+
+def test_an_engine_that_breaks_leaves_nothing_behind(tmp_path: Path) -> None:
+    studio = Studio(tmp_path, engine=Broken())
+    with pytest.raises(ZeroDivisionError):
+        studio.make(lease())
+    assert studio.unfinished() == []
+    assert list(studio.blobs.walk("videos/")) == []
+
+
+@pytest.mark.parametrize("phase", ["fetch", "rewrite", "render", "keep"])
+def test_work_can_be_called_off_in_every_phase_and_leaves_nothing_behind(studio: Studio, phase: str) -> None:
+    with pytest.raises(Canceled):
+        studio.make(lease(prompt_extend=True), Log(until=phase))
+    assert studio.unfinished() == []
+    assert list(studio.blobs.walk("videos/")) == []
+
+
+class FullDisk(MemoryBlobs):
+    """Takes pictures, but no videos."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__()
+        self._code = code
+
+    def adopt(self, key: str, path: Path) -> None:
+        raise OSError(self._code, "no")
+
+
+def test_a_full_disk_is_told_as_such(tmp_path: Path) -> None:
+    studio = Studio(tmp_path, blobs=FullDisk(errno.ENOSPC))
+    with pytest.raises(ResultUploadError):
+        studio.make(lease())
+    assert studio.unfinished() == []
+
+
+def test_what_a_dead_attempt_left_is_cleared_away(studio: Studio) -> None:
+    studio.scratch.mkdir()
+    for name in ("a-task-1.mp4", "another-task-1.mp4"):
+        (studio.scratch / name).write_bytes(b"half a video")
+    studio.make(lease(attempt=2))
+    assert studio.unfinished() == ["another-task-1.mp4"]
+
+
+def test_a_video_nobody_wants_is_thrown_away(studio: Studio) -> None:
+    outcome = studio.make(lease())
+    studio.recipe.discard(outcome)
+    assert list(studio.blobs.walk("videos/")) == []
+
+
+def test_the_whole_never_goes_back_and_nearly_reaches_its_end(studio: Studio) -> None:
+    watch = Log()
+    studio.make(lease(prompt_extend=True), watch)
+    figures = [overall(phase, done) for phase, done in watch.seen]
+    assert None not in figures
+    assert figures == sorted(figures, key=lambda figure: figure or 0.0)
+    assert figures[0] == 0.0
+    assert (figures[-1] or 0.0) > 0.95
+
+
+def test_the_phases_fill_the_whole() -> None:
+    assert [begin for begin, _ in SHARES.values()] == [0.0, *(end for _, end in SHARES.values())][:-1]
+    assert overall("keep", 1.0) == 1.0
+    assert overall("daydream", 0.5) is None
+    assert overall("render", 7.0) == overall("render", 1.0)
