@@ -18,7 +18,7 @@ def worker(
     import faulthandler
     import signal
 
-    from kf2v import assembly
+    from kf2v import assembly, logs
     from kf2v.settings import Settings
     from kf2v.worker.connection import Connection
     from kf2v.worker.ledger import LedgerLost
@@ -26,6 +26,7 @@ def worker(
 
     faulthandler.enable()
     settings = Settings()
+    logs.configure(settings.log_level)
     loop = Loop(
         name,
         ledger=Connection(socket),
