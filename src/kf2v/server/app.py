@@ -56,7 +56,7 @@ class App:
 
         try:
             try:
-                found = self._routes.find(scope["method"], scope["path"])
+                found = self._routes.find(scope["method"], _path(scope))
                 route, exchange.parts = found.path, found.parts
                 answer = await found.handler(exchange)
             except ApiError as error:
@@ -75,3 +75,10 @@ class App:
         await exchange.inbox.drain(_PATIENCE)
         allow = ((b"allow", error.allowed.encode()),) if isinstance(error, WrongMethod) else ()
         return refusal(error, exchange.request_id, headers=allow)
+
+
+def _path(scope: Scope) -> str:
+    """What to find the route by. An encoded slash is part of an id and no step of the path, so a path that has one
+    is taken as it was sent."""
+    sent: bytes = scope.get("raw_path") or b""
+    return sent.decode("latin-1") if b"%2f" in sent.lower() else scope["path"]

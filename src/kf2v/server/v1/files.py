@@ -1,15 +1,25 @@
 """GET and HEAD of a finished video by its signed link. The link is the right: no key is asked for."""
 
+import re
+
 from starlette.responses import FileResponse, Response
 
 from kf2v.blobs import Blobs, NoSuchBlob
 from kf2v.clock import Clock
-from kf2v.errors import LinkRefused, NotFound
+from kf2v.errors import InvalidParameter, LinkRefused, NotFound
 from kf2v.links import Signer
-from kf2v.server.exchange import Exchange, Reply
+from kf2v.server.exchange import Exchange, Reply, refusal
 from kf2v.store import Store
 from kf2v.tasks import State, Task, Video
 from kf2v.tasks.retention import Retention
+
+_SPAN = re.compile(r"(\d*)\s*-\s*(\d*)", re.ASCII)
+
+
+class RangeNotSatisfiable(InvalidParameter):
+    """A part of a file that the file does not have."""
+
+    status, code, sentence = 416, "InvalidRange", "The requested range cannot be satisfied."
 
 
 class VideoLinks:
@@ -61,4 +71,32 @@ class Files:
             return Response(status_code=304, headers=headers)
         if path is None:
             return Response(self._blobs.read(video.key), media_type="video/mp4", headers=headers)
+        asked = exchange.header(b"range")
+        if asked is not None:
+            try:
+                sensible = exchange.header(b"if-range") in (None, etag) and is_range(asked, video.size)
+            except RangeNotSatisfiable as error:
+                there = f"bytes */{video.size}".encode()
+                return refusal(error, exchange.request_id, headers=((b"content-range", there),))
+            if not sensible:
+                others = [(name, value) for name, value in exchange.scope["headers"] if name != b"range"]
+                exchange.scope["headers"] = others
         return FileResponse(path, media_type="video/mp4", headers=headers)
+
+
+def is_range(header: str, size: int) -> bool:
+    """Whether ``header`` asks for parts of a file of ``size`` bytes; False where it makes no sense and is to be
+    ignored, as RFC 9110, section 14.2 has it. Raises RangeNotSatisfiable for a part beyond the end."""
+    unit, _, spans = header.partition("=")
+    if unit.strip().lower() != "bytes":
+        return False
+    for text in spans.split(","):
+        span = _SPAN.fullmatch(text.strip())
+        if span is None or span[1] == span[2] == "" or max(len(span[1]), len(span[2])) > 18:
+            return False
+        start = int(span[1]) if span[1] else size - int(span[2])
+        if span[1] and span[2] and int(span[2]) < start:
+            return False
+        if start >= size:
+            raise RangeNotSatisfiable
+    return True
