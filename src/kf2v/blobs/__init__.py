@@ -62,6 +62,10 @@ class Blobs(Protocol):
         """Every blob whose key starts with ``prefix``, in no particular order."""
         ...
 
+    def forget_partial(self, *, before: int) -> int:
+        """Remove what writes left that were interrupted before then (milliseconds); returns how many those were."""
+        ...
+
     def probe(self) -> None:
         """Write, read and delete something small; raises whatever keeps that from working."""
         ...

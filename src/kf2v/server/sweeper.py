@@ -44,17 +44,19 @@ class Sweeper:
         return forgotten
 
     async def sweep_orphans(self) -> int:
-        """Delete old videos and frames whose task is gone, or settled with another file; returns how many."""
+        """Delete old videos and frames whose task is gone, or settled with another file, and what interrupted writes
+        left; returns how many those were."""
+        before = self._clock.now() - ORPHAN_AGE
+        partial = await asyncio.to_thread(lambda: self._blobs.forget_partial(before=before))
         orphans: list[str] = []
-        for key in await asyncio.to_thread(self._old_keys):
+        for key in await asyncio.to_thread(self._old_keys, before):
             task = await self._store.get(key.split("/")[1])
             if task is None or (task.state.final and key not in _blobs_of(task)):
                 orphans.append(key)
         await asyncio.to_thread(self._delete, orphans)
-        return len(orphans)
+        return len(orphans) + partial
 
-    def _old_keys(self) -> list[str]:
-        before = self._clock.now() - ORPHAN_AGE
+    def _old_keys(self, before: int) -> list[str]:
         return [
             blob.key
             for prefix in ("videos/", "inputs/")
