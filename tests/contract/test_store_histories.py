@@ -6,11 +6,11 @@ from collections.abc import Coroutine
 from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from kf2v.store import Settled, Store, TaskQuery
 from kf2v.store.memory import MemoryStore
@@ -20,10 +20,17 @@ from kf2v.tasks.lifecycle import TABLE
 from orders import EXHAUSTED, FAILED, LATE, MADE, NOW, order
 
 T = TypeVar("T")
+Aim: TypeAlias = tuple[bool, int, int]
 ENGINES = ("still", "morph")
-IDS = st.integers(0, 7).map("task-{}".format)
-ATTEMPTS = st.integers(0, 4)
+BOTH = frozenset(ENGINES)
+NUMBERS = st.integers(0, 7)
+#: whom a rule about leases means: mostly a running task, mostly in its current attempt
+AIMS = st.tuples(st.sampled_from([True, True, True, False]), NUMBERS, st.sampled_from([0, 0, 0, 0, -1, 1]))
 OUTCOMES = st.sampled_from([MADE, FAILED, LATE, EXHAUSTED])
+
+
+def _anything_begun(histories: "Histories") -> bool:
+    return any(task.attempt for task in histories.model.values())
 
 
 class Histories(RuleBasedStateMachine):
@@ -60,18 +67,34 @@ class Histories(RuleBasedStateMachine):
         self.model[task_id] = replace(task, state=TABLE[task.state, event], **changes)
         return True
 
+    def meant(self, aim: Aim) -> tuple[str, int]:
+        of_running, number, offset = aim
+        held = [task for task in self.model.values() if task.state is State.RUNNING]
+        task = held[number % len(held)] if of_running and held else self.model.get(f"task-{number}")
+        return (f"task-{number}", 1) if task is None else (task.id, task.attempt + offset)
+
+    @initialize()
+    def begin(self) -> None:
+        for engine in (*ENGINES, *ENGINES):
+            self.insert(engine=engine, earlier=0)
+        self.claim(engines=BOTH, worker="w1")
+
     @rule(milliseconds=st.integers(0, 5_000))
     def wait(self, milliseconds: int) -> None:
         self.now += milliseconds
 
-    @rule(number=st.integers(0, 7), engine=st.sampled_from(ENGINES))
-    def insert(self, number: int, engine: str) -> None:
-        task = order(number, engine=engine, submitted_at=self.now)
-        if task.id not in self.model:
-            self.ask("insert", task)
-            self.model[task.id] = task
+    @precondition(lambda self: len(self.model) < 8)
+    @rule(engine=st.sampled_from(ENGINES), earlier=st.integers(0, 1))
+    def insert(self, engine: str, earlier: int) -> None:
+        number = next(number for number in range(8) if f"task-{number}" not in self.model)
+        task = order(number, engine=engine, submitted_at=self.now - earlier)
+        self.ask("insert", task)
+        self.model[task.id] = task
 
-    @rule(engines=st.frozensets(st.sampled_from(ENGINES)), worker=st.sampled_from(["w1", "w2"]))
+    @precondition(lambda self: any(task.state.waiting for task in self.model.values()))
+    @rule(
+        engines=st.sampled_from([BOTH, BOTH, frozenset({"still"}), frozenset()]), worker=st.sampled_from(["w1", "w2"])
+    )
     def claim(self, engines: frozenset[str], worker: str) -> None:
         lease: Lease | None = self.ask("claim", worker, engines=engines, now=self.now, until=self.now + 30)
         waits = [task for task in self.model.values() if task.state.waiting and task.job.engine in engines]
@@ -94,20 +117,25 @@ class Histories(RuleBasedStateMachine):
             progress=0.0,
         )
 
-    @rule(task_id=IDS)
-    def cancel(self, task_id: str) -> None:
+    @rule(number=NUMBERS)
+    def cancel(self, number: int) -> None:
+        task_id = f"task-{number}"
         happened = self.ask("cancel", task_id, now=self.now)
         assert happened == self.move(task_id, Event.CANCEL, None, ended_at=self.now)
 
-    @rule(task_id=IDS, attempt=ATTEMPTS, progress=st.floats(0, 1))
-    def renew(self, task_id: str, attempt: int, progress: float) -> None:
+    @precondition(_anything_begun)
+    @rule(aim=AIMS, progress=st.floats(0, 1))
+    def renew(self, aim: Aim, progress: float) -> None:
+        task_id, attempt = self.meant(aim)
         until = self.now + 30
         happened = self.ask("renew", task_id, attempt, until=until, phase="generate", progress=progress)
         changes = {"lease_until": until, "phase": "generate", "progress": progress}
         assert happened == self.move(task_id, Event.RENEW, attempt, **changes)
 
-    @rule(task_id=IDS, attempt=ATTEMPTS, outcome=OUTCOMES)
-    def settle(self, task_id: str, attempt: int, outcome: Any) -> None:
+    @precondition(_anything_begun)
+    @rule(aim=AIMS, outcome=OUTCOMES)
+    def settle(self, aim: Aim, outcome: Any) -> None:
+        task_id, attempt = self.meant(aim)
         answer = self.ask("settle", task_id, attempt, outcome, now=self.now)
         before = self.model.get(task_id)
         ends = {"ended_at": self.now, "lease_until": None, "phase": "", "outcome": outcome}
@@ -122,15 +150,19 @@ class Histories(RuleBasedStateMachine):
         else:
             assert answer is Settled.LOST
 
-    @rule(task_id=IDS, attempt=ATTEMPTS)
-    def hand_back(self, task_id: str, attempt: int) -> None:
+    @precondition(_anything_begun)
+    @rule(aim=AIMS)
+    def hand_back(self, aim: Aim) -> None:
+        task_id, attempt = self.meant(aim)
         happened = self.ask("hand_back", task_id, attempt)
         charged = self.model[task_id].charged - 1 if task_id in self.model else 0
         changes = {"worker": None, "lease_until": None, "phase": "", "progress": 0.0, "charged": charged}
         assert happened == self.move(task_id, Event.HAND_BACK, attempt, **changes)
 
-    @rule(task_id=IDS, attempt=ATTEMPTS, cap=st.integers(1, 3))
-    def lose(self, task_id: str, attempt: int, cap: int) -> None:
+    @precondition(_anything_begun)
+    @rule(aim=AIMS, cap=st.integers(1, 3))
+    def lose(self, aim: Aim, cap: int) -> None:
+        task_id, attempt = self.meant(aim)
         state: State | None = self.ask("lose", task_id, attempt, now=self.now, cap=cap, exhausted=EXHAUSTED)
         if task_id in self.model and self.model[task_id].charged >= cap:
             ends = {"ended_at": self.now, "lease_until": None, "phase": "", "outcome": EXHAUSTED}
@@ -140,8 +172,10 @@ class Histories(RuleBasedStateMachine):
             happened = self.move(task_id, Event.LOSE, attempt, **changes)
         assert state == (self.model[task_id].state if happened else None)
 
-    @rule(task_id=IDS, attempt=ATTEMPTS)
-    def time_out(self, task_id: str, attempt: int) -> None:
+    @precondition(_anything_begun)
+    @rule(aim=AIMS)
+    def time_out(self, aim: Aim) -> None:
+        task_id, attempt = self.meant(aim)
         happened = self.ask("time_out", task_id, attempt, LATE, now=self.now)
         ends = {"ended_at": self.now, "lease_until": None, "phase": "", "outcome": LATE}
         assert happened == self.move(task_id, Event.TIME_OUT, attempt, **ends)
