@@ -8,7 +8,7 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-sdk lint format bench lock clean
+.PHONY: help setup demo serve test test-sdk sdk-envs lint format bench lock clean
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ serve: $(STAMP) ## run the service on 127.0.0.1:8000
 test: $(STAMP) ## all tests
 	@$(BIN)/python -m pytest
 
+sdk-envs: $(STAMP) ## the official SDKs that tests/sdk drives, one environment per version
+	@$(BIN)/python tests/sdk/environments.py
+
 lint: $(STAMP) ## style, import contracts, types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -46,6 +49,7 @@ bench: $(STAMP) ## measure, each with its own baseline
 lock: ## renew requirements/*.lock (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements/runtime.lock
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml requirements/dev.in -o requirements/dev.lock
+	for version in 2.0.2 1.25.8 1.23.8; do echo "dashscope==$$version" | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header - -o requirements/sdk-$$version.lock || exit 1; done
 
 clean: ## forget everything that was built
 	rm -rf .venv .venvs .demo build dist .pytest_cache .ruff_cache .hypothesis
