@@ -40,7 +40,8 @@ def test_every_frame_covers_the_whole_size_without_padding(given_size: Size, wan
     assert size_of(fitted) == wanted
     assert fitted.dtype == np.uint8
     assert fitted.flags.c_contiguous
-    assert np.array_equal(np.unique(fitted.reshape(-1, 3), axis=0), [[200, 30, 90]])
+    # OpenCV's Lanczos weights do not always add up to one whole grey level
+    assert np.abs(fitted.astype(int) - (200, 30, 90)).max() <= 1
 
 
 @pytest.mark.parametrize(
