@@ -1,8 +1,12 @@
 import fcntl
+import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import pytest
 
 from backroom import PATIENCE
 
@@ -20,12 +24,12 @@ import asyncio, sys
 from kf2v.worker.pools.process import ProcessPool
 
 WORKER = '''
-import fcntl, sys, time
+import fcntl, os, sys, time
 from kf2v.worker.tether import tether
 tether()
 file = open(sys.argv[1], "a")
 fcntl.flock(file, fcntl.LOCK_EX)
-print("locked", file=file, flush=True)
+print(os.getpid(), file=file, flush=True)
 time.sleep(3600)
 '''
 
@@ -48,7 +52,11 @@ def test_a_worker_ends_when_its_line_is_closed() -> None:
         assert worker.wait(PATIENCE) == 1
 
 
-def test_a_worker_does_not_outlive_a_server_that_was_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "frozen",
+    [False, pytest.param(True, marks=pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tell it"))],
+)
+def test_a_worker_does_not_outlive_a_server_that_was_killed(tmp_path: Path, frozen: bool) -> None:
     held = tmp_path / "held"
     held.touch()
     deadline = time.monotonic() + PATIENCE
@@ -57,6 +65,8 @@ def test_a_worker_does_not_outlive_a_server_that_was_killed(tmp_path: Path) -> N
             while not held.read_text():
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
+            if frozen:
+                os.kill(int(held.read_text()), signal.SIGSTOP)
         finally:
             server.kill()
     with held.open() as file:

@@ -23,7 +23,10 @@ log = structlog.get_logger(__name__)
 
 
 class ProcessPool:
-    """Keeps ``count`` children running ``command --name <name>``. All methods belong to one event loop."""
+    """Keeps ``count`` children running ``command --name <name>``.
+
+    All methods belong to one event loop, whose thread should live as long as the process (see ``worker.tether``).
+    """
 
     def __init__(
         self,
