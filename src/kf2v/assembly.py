@@ -104,6 +104,11 @@ async def open_store(settings: Settings) -> "SqliteStore":
     return await SqliteStore.open(settings.data_dir / "kf2v.db")
 
 
+def scratch_dir(settings: Settings) -> Path:
+    """Where unfinished files are; nothing in it outlives the server that wrote it."""
+    return settings.data_dir / "scratch"
+
+
 def open_blobs(settings: Settings) -> Blobs:
     from kf2v.blobs.local import LocalBlobs
 
@@ -199,5 +204,5 @@ def build_recipe(settings: Settings, *, blobs: Blobs | None = None, scratch: Pat
         fetcher=Fetcher(allow_hosts=settings.fetch_allow_hosts, timeout=settings.fetch_timeout, max_bytes=FRAME_LIMIT),
         blobs=open_blobs(settings) if blobs is None else blobs,
         watermark_text=settings.watermark_text,
-        scratch=scratch or settings.data_dir / "scratch",
+        scratch=scratch or scratch_dir(settings),
     )

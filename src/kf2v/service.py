@@ -9,6 +9,7 @@ answer, then the rest. A second signal skips the waiting.
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -74,6 +75,7 @@ async def _serve(settings: Settings) -> None:
         key = assembly.owner_key(settings)
         await front.keys.ensure(key, DEFAULT_ACCOUNT)
         await front.desk.recover()
+        shutil.rmtree(assembly.scratch_dir(settings), ignore_errors=True)
         back = bind(socket_path(settings.data_dir))
         await house.enter_async_context(opened(backstage(front.desk, front.keys), back))
         sweeper = Sweeper(store=store, blobs=blobs, clock=clock, retention=assembly.retention(settings))
