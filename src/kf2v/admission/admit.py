@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -16,6 +15,7 @@ from kf2v.clock import Clock
 from kf2v.errors import InvalidMediaUrl, InvalidParameter
 from kf2v.store import Store
 from kf2v.tasks import Failure, FrameSource, Job, Task
+from kf2v.tasks.identity import new_id
 from kf2v.tasks.retention import Retention
 from kf2v.wire import Submission
 from kf2v.wire.v1.create import SEED_LIMIT
@@ -48,7 +48,7 @@ class Admission:
         except for an unknown model, which the cloud refuses at submission as well.
         """
         model = known_model(submission, self.region)
-        task_id = str(uuid.uuid4())
+        task_id = new_id(self.clock.now())
         flaw: Failure | None = None
         nowhere = FrameSource(kind="url", place="")
         first = last = nowhere
