@@ -15,6 +15,8 @@ from kf2v.store import Key, Store
 
 DEFAULT_ACCOUNT = "default"
 _BEARER = "bearer"
+#: callers remembered by what they sent, so that a poll costs no hash and no query
+REMEMBERED = 4_096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +34,7 @@ class Keys:
         self._store = store
         self._secret = secret
         self._clock = clock
+        self._callers: dict[str, Caller] = {}
 
     def _digest(self, key: str) -> str:
         return hmac.new(self._secret, b"api key\n" + key.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
@@ -57,15 +60,20 @@ class Keys:
         return await self._store.keys()
 
     async def revoke(self, key_id: str) -> bool:
-        """False if there is no such key or it is revoked already."""
-        return await self._store.revoke_key(key_id, now=self._clock.now())
+        """False if there is no such key or it is revoked already. Its next use is refused."""
+        revoked = await self._store.revoke_key(key_id, now=self._clock.now())
+        self._callers = {}  # a new one, so that whoever looked a key up meanwhile remembers it in vain
+        return revoked
 
     async def identify(self, authorization: str | None) -> Caller:
         """The caller behind an ``Authorization`` header. Raises NoApiKey or InvalidApiKey.
 
         ``Bearer`` with nothing behind it, as the Java SDK sends with an empty key, is no key.
         """
-        scheme, _, secret = (authorization or "").strip().partition(" ")
+        authorization, callers = authorization or "", self._callers
+        if (known := callers.get(authorization)) is not None:
+            return known
+        scheme, _, secret = authorization.strip().partition(" ")
         secret = secret.strip()
         if scheme.lower() != _BEARER:
             # a bare key, as some clients send it, is still a key; anything with another scheme is a wrong one
@@ -75,4 +83,7 @@ class Keys:
         key = await self._store.key_by_digest(self._digest(secret))
         if key is None or key.revoked_at is not None:
             raise InvalidApiKey
-        return Caller(account=key.account, key_id=key.id)
+        if len(callers) >= REMEMBERED:
+            callers.clear()
+        callers[authorization] = caller = Caller(account=key.account, key_id=key.id)
+        return caller

@@ -1,6 +1,7 @@
 """The API's two ways to write a time, both in UTC+8. Everything inwards is milliseconds since the epoch."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 
 CHINA = timezone(timedelta(hours=8))
 
@@ -10,8 +11,13 @@ _EARLIEST, _LATEST = 946_684_800_000, 4_102_444_800_000
 
 def render(milliseconds: int) -> str:
     """``2025-04-18 10:36:58.394``, as tasks print it."""
-    moment = datetime.fromtimestamp(milliseconds // 1000, CHINA)
-    return f"{moment:%Y-%m-%d %H:%M:%S}.{milliseconds % 1000:03d}"
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}"
+
+
+@lru_cache(4096)
+def _second(seconds: int) -> str:
+    """Remembered, because a task's times are printed again with every poll."""
+    return f"{datetime.fromtimestamp(seconds, CHINA):%Y-%m-%d %H:%M:%S}"
 
 
 def parse_bound(text: str) -> int | None:
