@@ -256,7 +256,7 @@ def table(result: dict[str, Any]) -> str:
             f"{on['cpu']}, {on['cores']} cores, load average {on['load_average'][0]:.1f}, {disk}",
             f"{result['connections']} connections, median of {result['rounds']} rounds of {result['seconds']:g} s",
             "",
-            f"{'load':8}{'server':6}{'per s':>10}{'p50 ms':>9}{'p99 ms':>9}{'CPU µs':>9}{'client':>9}{'rate':>6}{'CPU':>7}",
+            f"{'load':8}{'server':6}{'per s':>10}{'p50 ms':>9}{'p99 ms':>9}{'CPU µs':>9}" + "   client  rate    CPU",
             *rows,
             "",
             "rate and CPU: of the bare answer's, 1 is as good; client: how busy the load generator was",
