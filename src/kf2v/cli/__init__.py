@@ -6,19 +6,9 @@ from typing import Annotated
 
 import typer
 
-from kf2v.cli import config, keys, tasks
-from kf2v.cli.completion import completion
-from kf2v.cli.create import create
-from kf2v.cli.doctor import doctor
-from kf2v.cli.env import env
+from kf2v.cli import completion, config, create, doctor, env, help, keys, models, run, serve, tasks, worker
 from kf2v.cli.exits import Exit
-from kf2v.cli.help import help as explain
-from kf2v.cli.help import help_alone
-from kf2v.cli.models import models
-from kf2v.cli.run import run
-from kf2v.cli.serve import serve
 from kf2v.cli.terminal import CommandFailed, complain, give
-from kf2v.cli.worker import worker
 
 #: plain help: Rich would double the time until it appears
 app = typer.Typer(name="kf2v", rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -49,20 +39,19 @@ def root(
     Results go to stdout, progress and errors to stderr. Exit codes: kf2v help exit-codes
     """
     del version
-    help_alone(context)
+    help.help_alone(context)
 
 
-for command in (run, serve, create):
+for command in (run.run, serve.serve, create.create):
     app.command()(command)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(keys.app, name="keys")
-for command in (models, doctor):
+for command in (models.models, doctor.doctor):
     app.command()(command)
 app.add_typer(config.app, name="config")
-for command in (env, completion):
+for command in (env.env, completion.completion, help.help):
     app.command()(command)
-app.command("help")(explain)
-app.command(hidden=True)(worker)
+app.command(hidden=True)(worker.worker)
 
 
 def dispatch(arguments: Sequence[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,26 +29,28 @@ def read_settings(**flags: object) -> Settings:
 
     from pydantic import ValidationError
 
-    from kf2v.settings import Settings
+    from kf2v.settings import FILES, Settings
 
     given: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
     try:
         return Settings(**given)
     except ValidationError as error:
-        raise CommandFailed("InvalidSetting", _sentence(error)) from error
+        raise CommandFailed("InvalidSetting", _sentence(error, given)) from error
     except (tomllib.TOMLDecodeError, OSError) as error:
-        raise CommandFailed("InvalidSetting", f"a settings file cannot be read: {error}") from error
+        there = " or ".join(str(file) for file in FILES if file.exists())
+        raise CommandFailed("InvalidSetting", f"{there} cannot be read: {error}") from error
 
 
-def _sentence(error: ValidationError) -> str:
-    """The first fault: the setting, what would do and, unless it is a secret, what came."""
+def _sentence(error: ValidationError, flags: Collection[str]) -> str:
+    """The first fault: the setting, what would do, where it comes from and, unless it is a secret, what came."""
     from kf2v.settings import Settings
 
     fault = error.errors(include_url=False)[0]
     name = str(fault["loc"][0]) if fault["loc"] else "settings"
     known = Settings.model_fields.get(name)
     came = "" if known is None or _secret(known.annotation) else f", got {fault['input']!r}"
-    return f"{name}: {fault['msg']}{came}"
+    source = "the command line" if name in flags else _sources().get(name, "")
+    return f"{name}: {fault['msg']}{came}{f' from {source}' if source else ''}"
 
 
 def _secret(annotation: object) -> bool:

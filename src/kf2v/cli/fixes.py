@@ -15,7 +15,6 @@ FIXES = {
     "DataInspectionFailed": "change the prompt or the frames",
     "IPInfringementSuspect": "change the prompt or the frames",
     "UnsupportedOperation": "only a PENDING task can be canceled",
-    "InvalidSetting": "see what is set where with: kf2v config show",
 }
 
 

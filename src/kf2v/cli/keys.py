@@ -5,7 +5,6 @@ A running server is asked over its socket, because it alone owns the data; with 
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -128,6 +127,8 @@ class _Cabinet:
         return status, answer
 
     def _open(self, work: Callable[[Keys], Awaitable[T]]) -> T:
+        import asyncio
+
         from kf2v.assembly import open_keys
         from kf2v.store.sqlite.ownership import StoreInUse
 

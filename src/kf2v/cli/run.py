@@ -46,7 +46,7 @@ def run(
     path = destination(output, "out.mp4")
     settings = read_settings(engine=engine)
     check_engine(settings)
-    from kf2v.errors import ApiError
+    from kf2v.errors import ApiError, InvalidParameter
     from kf2v.solo import make_video
     from kf2v.wire import Submission
     from kf2v.wire.v1.text import NEGATIVE_PROMPT_LIMIT, PROMPT_LIMIT, cut
@@ -74,7 +74,9 @@ def run(
                 on_progress=tell,
             )
     except ApiError as error:
-        raise CommandFailed(error.code, error.message) from error
+        refused = isinstance(error, InvalidParameter)
+        exit = None if refused else exit_of_task("FAILED", error.code)
+        raise CommandFailed(error.code, error.message, exit=exit) from error
     except OSError as error:
         raise CommandFailed("OutputError", f"{path} cannot be written: {error.strerror or error}") from error
     except KeyboardInterrupt:

@@ -127,6 +127,7 @@ class DashScope:
         """``base_url`` ends in ``/api/v1``, with or without a slash. Raises Unreachable if it is no URL."""
         self.base_url = base_url.rstrip("/")
         self._timeout = timeout
+        self._tls = httpx2.create_ssl_context()  # takes 20 ms, so all connections share it
         self._api = self._client(self.base_url, base_url=self.base_url + "/")
         self._api.headers["Authorization"] = f"Bearer {api_key}"
 
@@ -253,6 +254,7 @@ class DashScope:
             return httpx2.Client(
                 headers={"User-Agent": f"kf2v/{__version__}"},
                 timeout=self._timeout,
+                verify=self._tls,
                 trust_env=not is_loopback(url),
                 **options,
             )

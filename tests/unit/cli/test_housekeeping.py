@@ -1,0 +1,158 @@
+"""What this machine is set to, what it serves, and what ails it."""
+
+import json
+import socket
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kf2v.cli import doctor
+from kf2v.cli.doctor import State
+from kf2v.cli.env import without_proxy
+from kf2v.settings import FILES, Settings
+from kf2v.store.sqlite.ownership import Ownership
+
+Kf2v = Callable[..., Any]
+
+
+def shown(kf2v: Kf2v) -> dict[str, dict[str, str]]:
+    return json.loads(kf2v("config", "show", "--json").out)
+
+
+def test_every_setting_is_shown_with_its_source(kf2v: Kf2v, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KF2V_PORT", "9001")
+    Path("kf2v.toml").write_text('port = 1\nregion = "beijing"\n')
+    told = shown(kf2v)
+    assert set(told) == set(Settings.model_fields)
+    assert told["port"] == {"value": "9001", "source": "env KF2V_PORT"}
+    assert told["region"] == {"value": "beijing", "source": "kf2v.toml"}
+    assert told["workers"]["source"] == "default"
+
+
+def test_a_secret_is_not_shown(kf2v: Kf2v, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KF2V_API_KEY", "sk-secret")
+    ran = kf2v("config", "show")
+    assert "sk-secret" not in ran.out
+    assert "env KF2V_API_KEY" in ran.out
+
+
+def test_a_setting_that_cannot_be_used_is_named_with_its_source(kf2v: Kf2v, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KF2V_WORKERS", "many")
+    ran = kf2v("config", "show")
+    assert (ran.code, ran.out) == (1, "")
+    assert "workers" in ran.err
+    assert "'many' from env KF2V_WORKERS" in ran.err
+
+
+@pytest.mark.parametrize("text", ["port = ", "nonsense = 1"])
+def test_a_broken_settings_file_is_named(kf2v: Kf2v, text: str) -> None:
+    Path("kf2v.toml").write_text(text)
+    ran = kf2v("config", "show")
+    assert ran.code == 1
+    assert "kf2v.toml" in ran.err
+
+
+def test_the_path_is_that_of_the_file_in_effect(kf2v: Kf2v, home: Path) -> None:
+    assert kf2v("config", "path").out == f"{FILES[-1].absolute()}\n"
+    (home / "kf2v.toml").write_text("")
+    assert kf2v("config", "path").out == f"{home / 'kf2v.toml'}\n"
+
+
+def test_models_are_those_of_the_region(kf2v: Kf2v, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "wan2.1-kf2v-plus" in kf2v("models").out
+    monkeypatch.setenv("KF2V_REGION", "beijing")
+    told = json.loads(kf2v("models", "--json").out)
+    assert [model["model"] for model in told["models"]] == ["wan2.2-kf2v-flash", "wanx2.1-kf2v-plus"]
+    assert told["models"][0]["resolutions"] == ["480P", "720P", "1080P"]
+
+
+def test_env_gives_lines_a_shell_understands(kf2v: Kf2v, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KF2V_API_KEY", "sk-it's")
+    monkeypatch.setenv("KF2V_PORT", "9001")
+    lines = kf2v("env").out
+    program = f'{lines}\nprintf \'%s|%s|%s\' "$DASHSCOPE_HTTP_BASE_URL" "$DASHSCOPE_API_KEY" "$NO_PROXY"'
+    said = subprocess.run(["sh", "-c", program], capture_output=True, text=True, check=True, env={}).stdout
+    assert said == "http://127.0.0.1:9001/api/v1|sk-it's|127.0.0.1,localhost"
+    assert "set -gx DASHSCOPE_HTTP_BASE_URL http://" in kf2v("env", "--shell", "fish").out
+    assert "$Env:DASHSCOPE_API_KEY = 'sk-it''s'" in kf2v("env", "--shell", "powershell").out
+
+
+def test_env_finds_the_key_the_server_made(kf2v: Kf2v, home: Path) -> None:
+    missing = kf2v("env")
+    assert (missing.code, missing.out) == (3, "")
+    (home / "data").mkdir()
+    (home / "data" / "owner.key").write_text("sk-owner\n")
+    assert "DASHSCOPE_API_KEY=sk-owner" in kf2v("env").out
+
+
+def test_no_proxy_keeps_what_it_had() -> None:
+    assert without_proxy("") == "127.0.0.1,localhost"
+    assert without_proxy("intranet, localhost") == "intranet,localhost,127.0.0.1"
+
+
+def test_doctor_finds_this_machine_well(kf2v: Kf2v, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KF2V_PORT", "0")
+    ran = kf2v("doctor", "--json")
+    told = json.loads(ran.out)
+    assert [check["name"] for check in told["checks"]] == [check.__name__ for check in doctor.CHECKS]
+    assert [check for check in told["checks"] if check["state"] == "fail"] == []
+    assert (ran.code, told["ok"]) == (0, True)
+
+
+def test_doctor_exits_with_1_and_a_fix_when_something_fails(kf2v: Kf2v, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("KF2V_PORT", str(taken.getsockname()[1]))
+        ran = kf2v("doctor")
+    assert ran.code == 1
+    assert "fail  port" in ran.out
+    assert "fix: kf2v serve --port 0" in ran.out
+
+
+def test_a_port_taken_by_our_own_server_is_well(home: Path) -> None:
+    (home / "data").mkdir()
+    held = Ownership(home / "data" / "kf2v.db")
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            settings = Settings(port=taken.getsockname()[1])
+            assert doctor.port(settings).state is State.OK
+            assert "a server is running" in doctor.data(settings).detail
+    finally:
+        held.release()
+    assert not doctor.in_use(home / "data")
+
+
+def test_a_data_directory_that_cannot_be_is_a_failure(home: Path) -> None:
+    (home / "file").write_text("")
+    finding = doctor.data(Settings(data_dir=home / "file" / "data"))
+    assert finding.state is State.FAIL
+    assert "--data-dir" in finding.fix
+
+
+def test_a_full_disk_is_a_failure(home: Path) -> None:
+    assert doctor.disk(Settings(min_free_mb=10**12)).state is State.FAIL
+    assert doctor.disk(Settings(min_free_mb=0)).state is State.OK
+
+
+@pytest.mark.parametrize(
+    ("environment", "state"),
+    [
+        ({}, State.OK),
+        ({"HTTP_PROXY": "http://p:1"}, State.WARN),
+        ({"http_proxy": "http://p:1", "NO_PROXY": "localhost"}, State.WARN),
+        ({"HTTP_PROXY": "http://p:1", "NO_PROXY": "127.0.0.1, localhost"}, State.OK),
+        ({"ALL_PROXY": "http://p:1", "no_proxy": "*"}, State.OK),
+        ({"HTTPS_PROXY": "http://p:1"}, State.OK),
+    ],
+)
+def test_a_proxy_that_would_swallow_loopback_is_warned_of(
+    home: Path, environment: dict[str, str], state: State
+) -> None:
+    assert doctor.proxy(Settings(), environment).state is state
+
+
+def test_the_mark_and_the_codec_are_tried_for_real(home: Path) -> None:
+    assert doctor.codec(Settings()).detail == "h264 High, yuv420p"
+    assert doctor.mark(Settings(watermark_text="AI生成")).state is State.OK

@@ -1,0 +1,87 @@
+"""A service that cannot start says so in one line; a video needs no service."""
+
+import json
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kf2v.store.sqlite.ownership import Ownership
+from kf2v.video import mp4
+
+Kf2v = Callable[..., Any]
+Frames = tuple[Path, Path]
+
+
+def told_in_short(ran: Any, code: int) -> bool:
+    return (ran.code, ran.out) == (code, "") and len(ran.err.splitlines()) <= 2 and "Traceback" not in ran.err
+
+
+def test_a_taken_port_is_told(kf2v: Kf2v) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        ran = kf2v("serve", "--port", port)
+    assert told_in_short(ran, 1)
+    assert f"127.0.0.1:{port}" in ran.err
+
+
+def test_data_in_use_is_told(kf2v: Kf2v, home: Path) -> None:
+    (home / "data").mkdir()
+    held = Ownership(home / "data" / "kf2v.db")
+    try:
+        ran = kf2v("serve", "--port", "0")
+    finally:
+        held.release()
+    assert told_in_short(ran, 1)
+    assert "in use by process" in ran.err
+
+
+def test_a_data_directory_that_cannot_be_is_told(kf2v: Kf2v, home: Path) -> None:
+    (home / "file").write_text("")
+    ran = kf2v("serve", "--data-dir", home / "file" / "data")
+    assert told_in_short(ran, 1)
+    assert str(home / "file") in ran.err
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [(("--port", "99999"), "port"), (("--engine", "steam"), "engine"), (("--public-url", "example"), "public_url")],
+)
+def test_a_flag_that_cannot_be_used_is_named(kf2v: Kf2v, words: tuple[str, str], named: str) -> None:
+    ran = kf2v("serve", *words)
+    assert told_in_short(ran, 1)
+    assert named in ran.err
+
+
+def test_run_makes_a_video_with_no_server(kf2v: Kf2v, frames: Frames) -> None:
+    ran = kf2v("run", *frames, "-o", "out.mp4", "-r", "480P", "--seed", "7", "--engine", "still")
+    assert (ran.code, ran.out) == (0, "out.mp4\n")
+    assert "seed 7" in ran.err
+    facts = mp4.facts(Path("out.mp4"))
+    assert (facts.frames, facts.fps, facts.duration) == (150, 30, 5.0)
+
+
+def test_run_as_json_tells_what_was_made(kf2v: Kf2v, frames: Frames) -> None:
+    ran = kf2v("run", *frames, "-r", "480P", "--seed", "7", "--engine", "still", "--json", "-q", "--no-prompt-extend")
+    told = json.loads(ran.out)
+    assert told["output"] == {"task_status": "SUCCEEDED", "video_path": "out.mp4", "orig_prompt": "", "seed": 7}
+    assert told["usage"] == {"video_duration": 5, "video_count": 1, "SR": 480}
+    assert ran.err == ""
+
+
+def test_run_with_something_that_is_no_picture_fails_like_a_task(kf2v: Kf2v, frames: Frames, home: Path) -> None:
+    (home / "text.png").write_text("no picture")
+    ran = kf2v("run", frames[0], "text.png", "--engine", "still", "-q")
+    assert (ran.code, ran.out) == (8, "")
+    assert ran.err.startswith("InvalidImage.FileFormat: ")
+    assert not (home / "out.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [("-r", "4K"), ("-m", "no-such-model"), ("--seed", "-1"), ("-o", "nowhere/out.mp4"), ("--seed", "many")]
+)
+def test_run_refuses_what_the_api_would_refuse(kf2v: Kf2v, frames: Frames, words: tuple[str, str]) -> None:
+    ran = kf2v("run", *frames, "--engine", "still", *words)
+    assert (ran.code, ran.out) == (2, "")
