@@ -65,9 +65,6 @@ def dispatch(arguments: Sequence[str]) -> int:
         failed = CommandFailed("NotConfirmed", "aborted")
     except CommandFailed as error:
         failed = error
-    except BrokenPipeError:
-        sys.stdout = None  # whoever read it has left: nothing to say, and nobody to flush to
-        return Exit.OK
     complain(failed, as_json="--json" in arguments)
     return failed.exit
 

@@ -126,7 +126,7 @@ def _bar() -> Generator[Tell]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task("", total=None)
+        task = shown.add_task("starting", total=None)
 
         def tell(phase: str, done: float | None) -> None:
             if done is None:

@@ -1,7 +1,9 @@
 """Ordering, waiting and fetching: what goes where, and how each ending exits."""
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -180,6 +182,22 @@ def test_ctrl_c_detaches_and_says_how_to_come_back(pointed: Endpoint) -> None:
     assert "task task-1 continues" in err
     assert "kf2v tasks cancel task-1" in err
     assert not pointed.of("POST", "/cancel")
+
+
+def test_on_a_terminal_progress_is_drawn_and_stdout_stays_clean(pointed: Endpoint, home: Path) -> None:
+    screen, terminal = pty.openpty()
+    command = [sys.executable, "-m", "kf2v", "tasks", "wait", "task-1"]
+    with subprocess.Popen(command, stderr=terminal, stdout=subprocess.PIPE, text=True) as waiting:
+        os.close(terminal)
+        drawn = b""
+        with contextlib.suppress(OSError):  # how a terminal says that the other side has left
+            while piece := os.read(screen, 65536):
+                drawn += piece
+        out, _ = waiting.communicate(timeout=30)
+    os.close(screen)
+    assert (waiting.returncode, out) == (0, "task-1.mp4\n")
+    assert b"\x1b[" in drawn
+    assert b"task-1.mp4: " in drawn
 
 
 def test_a_download_cut_short_leaves_no_file(kf2v: Kf2v, pointed: Endpoint, home: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from endpoint import Answer, Endpoint
 from kf2v.store.sqlite.ownership import Ownership
 from kf2v.video import mp4
 
@@ -61,6 +62,19 @@ def test_run_makes_a_video_with_no_server(kf2v: Kf2v, frames: Frames) -> None:
     assert "seed 7" in ran.err
     facts = mp4.facts(Path("out.mp4"))
     assert (facts.frames, facts.fps, facts.duration) == (150, 30, 5.0)
+
+
+def test_run_fetches_frames_from_any_host_that_was_typed(
+    kf2v: Kf2v, endpoint: Endpoint, frames: Frames, home: Path
+) -> None:
+    endpoint.instead["GET", "/first.png"] = [Answer(200, frames[0].read_bytes(), "image/png")]
+    url = f"{endpoint.origin}/first.png"
+    ran = kf2v("run", url, frames[1], "-r", "480P", "--engine", "still")
+    assert (ran.code, ran.out) == (0, "out.mp4\n")
+    ran = kf2v("run", url, frames[1], "-r", "480P", "--engine", "still", "-o", "none.mp4")
+    assert (ran.code, ran.out) == (8, "")
+    assert "InvalidURL: " in ran.err
+    assert not (home / "none.mp4").exists()
 
 
 def test_run_as_json_tells_what_was_made(kf2v: Kf2v, frames: Frames) -> None:
