@@ -1,4 +1,4 @@
-"""One projective motion for the whole picture, from points that look alike; none rather than a doubtful one."""
+"""Points that look alike, and the one projective motion they share; none rather than a doubtful one."""
 
 import cv2
 import numpy as np
@@ -13,21 +13,21 @@ TOLERANCE = 3.0
 FEWEST = 15
 
 
-def align(one: Frame, other: Frame) -> Homography | None:
-    """Match SIFT points (Lowe 2004) of two small frames and fit; None if too few agree or the fit is absurd."""
+def landmarks(one: Frame, other: Frame) -> tuple[Field, Field]:
+    """Points (n, 2) of ``one`` and the points of ``other`` that look alike: SIFT (Lowe 2004), each the other's best."""
     finder = cv2.SIFT.create(3000, contrastThreshold=0.02)
     points, marks = finder.detectAndCompute(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY), None)
     others, other_marks = finder.detectAndCompute(cv2.cvtColor(other, cv2.COLOR_RGB2GRAY), None)
-    if len(points) < FEWEST or len(others) < FEWEST:
-        return None
-    pairs = cv2.BFMatcher(cv2.NORM_L2).knnMatch(marks, other_marks, k=2)
+    if len(points) < 2 or len(others) < 2:
+        return np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32)
     # Lowe's ratio test: a match counts when the second best is clearly worse.
-    good = [pair[0] for pair in pairs if len(pair) == 2 and pair[0].distance < 0.8 * pair[1].distance]
-    return fit(
-        np.array([points[match.queryIdx].pt for match in good], np.float32).reshape(-1, 2),
-        np.array([others[match.trainIdx].pt for match in good], np.float32).reshape(-1, 2),
-        (one.shape[0], one.shape[1]),
-        share=0.2,
+    pairs = cv2.BFMatcher(cv2.NORM_L2).knnMatch(marks, other_marks, k=2)
+    good = [best for best, second in pairs if best.distance < 0.8 * second.distance]
+    back = {match.queryIdx: match.trainIdx for match in cv2.BFMatcher(cv2.NORM_L2).match(other_marks, marks)}
+    mutual = [match for match in good if back.get(match.trainIdx) == match.queryIdx]
+    return (
+        np.array([points[match.queryIdx].pt for match in mutual], np.float32).reshape(-1, 2),
+        np.array([others[match.trainIdx].pt for match in mutual], np.float32).reshape(-1, 2),
     )
 
 

@@ -17,8 +17,8 @@ def spread(values: Field, weights: Field, guide: npt.NDArray[np.uint8], *, stiff
     """
     carried = np.concatenate([values * weights[..., None], weights[..., None]], axis=2)
     picture = guide.astype(np.float32)
-    across = np.exp(-np.abs(np.diff(picture, axis=1)).max(axis=2) / contrast) + 1e-4
-    down = np.exp(-np.abs(np.diff(picture, axis=0)).max(axis=2) / contrast) + 1e-4
+    across = np.exp(-np.abs(np.diff(picture, axis=1)).max(axis=2) / contrast) + 1e-6
+    down = np.exp(-np.abs(np.diff(picture, axis=0)).max(axis=2) / contrast) + 1e-6
     for step in range(PASSES):
         pull = np.float32(1.5 * 4.0 ** (PASSES - 1 - step) / (4.0**PASSES - 1) * stiffness)
         carried = _solve(carried.swapaxes(0, 1), pull * across.T).swapaxes(0, 1)

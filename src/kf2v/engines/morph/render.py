@@ -1,8 +1,9 @@
 """A frame at any position between the two, by warping both and weighing them pixel by pixel."""
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from kf2v.engines.morph.correspondence import Correspondence, Strand
 from kf2v.engines.morph.field import Field, grid, resize, sample
@@ -12,7 +13,7 @@ from kf2v.video import Frame
 #: weight of a pixel nobody trusts, against 1 for a sure one
 DOUBT = 0.05
 #: share of the clip within which unmatched surroundings change hands; matched ones take the whole clip
-HANDOVER = 0.3
+HANDOVER = 0.25
 #: of its linear share a frame keeps at least this, so that what it alone sees is there from the beginning
 GLIMPSE = 0.1
 #: grey levels; a change of light below this is not worth its arithmetic
@@ -25,6 +26,7 @@ class Renderer:
     def __init__(self, first: Frame, last: Frame, correspondence: Correspondence) -> None:
         self._first, self._last = first, last
         self._pair = correspondence
+        self._swarms = (_Swarm(correspondence.first), _Swarm(correspondence.last))
         self._here = grid(*correspondence.first.trust.shape)
         self._shape = (first.shape[0], first.shape[1])
         self._full = grid(*self._shape)
@@ -36,8 +38,8 @@ class Renderer:
         pair, here = self._pair, self._here
         motion = pair.path.at(position)
         ahead = pair.path.at(1 - position)
-        first = _Sight(pair.first, motion, position, zoom=_zoom(motion, here))
-        last = _Sight(pair.last, motion, position, zoom=_zoom(np.linalg.inv(ahead), here))
+        first = self._swarms[0].land(motion, position, zoom=_zoom(motion, here))
+        last = self._swarms[1].land(motion, position, zoom=_zoom(np.linalg.inv(ahead), here))
         drift = _merge(first, last)
         plane = project(np.linalg.inv(motion), here)
         from_first = plane - position * drift
@@ -69,35 +71,51 @@ class Renderer:
         return sample(picture, at, border=cv2.BORDER_REFLECT_101)
 
 
-class _Sight:
-    """One frame's pixels where they are at a position: what is seen there, how sure, and how it drifts."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Landing:
+    """What one frame's pixels leave where they come down, each (h, w) unless said otherwise."""
 
-    def __init__(self, strand: Strand, motion: Homography, position: float, *, zoom: float) -> None:
-        height, width = strand.trust.shape
-        at = np.rint(project(motion, strand.anchor + np.float32(position) * strand.drift)).astype(np.int32)
-        x, y = at[..., 0].ravel(), at[..., 1].ravel()
+    #: sum of trust
+    trusted: Field
+    #: sum of trust and doubt
+    weight: Field
+    #: (h, w, 2), sum of drift times that weight
+    drift: Field
+
+    @property
+    def seen(self) -> Field:
+        """1 where pixels land as densely as they should, 0 in the gaps that open behind moving things."""
+        return (self.weight - self.trusted) / DOUBT
+
+
+class _Swarm:
+    """One frame's pixels in flight."""
+
+    def __init__(self, strand: Strand) -> None:
+        self._strand = strand
+        self._shape = strand.trust.shape
+        weight = strand.trust + DOUBT
+        carried = (strand.trust, weight, weight * strand.drift[..., 0], weight * strand.drift[..., 1])
+        self._carried = [np.asarray(load, np.float64).ravel() for load in carried]
+
+    def land(self, motion: Homography, position: float, *, zoom: float) -> _Landing:
+        """Every pixel falls into the cell it is in at ``position`` and is spread a little, more where they thin out."""
+        height, width = self._shape
+        at = np.rint(project(motion, self._strand.anchor + position * self._strand.drift))
+        x, y = at[..., 0], at[..., 1]
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        cell = (y * width + x)[inside]
-        belief = strand.trust.ravel()[inside]
-
-        def gather(values: Field) -> npt.NDArray[np.float64]:
-            return np.asarray(np.bincount(cell, values, minlength=height * width), np.float64)
-
-        drift = strand.drift.reshape(-1, 2)[inside]
-        weight = belief + np.float32(DOUBT)
-        landed = np.stack(
-            [gather(belief), gather(weight), gather(weight * drift[:, 0]), gather(weight * drift[:, 1])], 1
-        )
-        landed = landed.astype(np.float32).reshape(height, width, 4) * np.float32(zoom**2)
+        outside = height * width
+        cell = np.asarray(np.where(inside, y * width + x, outside), np.intp).ravel()
+        landed = np.empty((height, width, 4), np.float32)
+        for layer, load in enumerate(self._carried):
+            landed[..., layer] = np.bincount(cell, load, minlength=outside + 1)[:outside].reshape(height, width)
         spreading = 0.9 * max(1.0, zoom)
         side = 2 * round(2.5 * spreading) + 1
-        landed = np.asarray(cv2.GaussianBlur(landed, (side, side), spreading), np.float32)
-        self.trusted, self.weight, self.drift = landed[..., 0], landed[..., 1], landed[..., 2:]
-        #: 1 where pixels land as densely as they should, 0 in the gaps that open behind moving things
-        self.seen = (self.weight - self.trusted) / DOUBT
+        landed = np.asarray(cv2.GaussianBlur(landed * np.float32(zoom**2), (side, side), spreading), np.float32)
+        return _Landing(trusted=landed[..., 0], weight=landed[..., 1], drift=landed[..., 2:])
 
 
-def _merge(first: _Sight, last: _Sight) -> Field:
+def _merge(first: _Landing, last: _Landing) -> Field:
     """One drift for every pixel, so that both frames are read for the same thing; gaps are filled from around."""
     total = np.dstack([first.drift + last.drift, first.weight + last.weight])
     height, width = total.shape[:2]
@@ -113,7 +131,7 @@ def _visible(seen: Field, origin: Field, age: float) -> Field:
     x, y = origin[..., 0], origin[..., 1]
     margin = np.minimum(np.minimum(x, width - 1 - x), np.minimum(y, height - 1 - y))
     soft = np.float32(1 + age * 0.04 * max(height, width))
-    return np.clip(seen * 1.5 - 0.25, 0, 1) * np.clip((margin + 1) / soft, 0, 1) + np.float32(1e-3)
+    return np.clip(3 * seen - 1.35, 0, 1) * np.clip((margin + 1) / soft, 0, 1) + np.float32(1e-3)
 
 
 def _zoom(motion: Homography, here: Field) -> float:
