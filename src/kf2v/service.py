@@ -3,7 +3,7 @@
 Start: the data directory is owned, what a dead server left is taken back, the back door opens, workers start, and
 only then is the front door open and ``ready`` said. End (SIGTERM, SIGINT): no task is given out any more, running ones
 are finished or handed back while polls and creates are still answered, then the front door closes behind the last
-answer, then the rest. A second signal skips the waiting.
+answer, then the rest. A second signal skips the waiting; what it cuts off is as safe as after a crash.
 """
 
 import asyncio
@@ -13,19 +13,19 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+import time
+from collections.abc import AsyncGenerator, Coroutine, Generator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import structlog
-import uvicorn
 
 from kf2v import assembly, logs
 from kf2v.admission.keys import DEFAULT_ACCOUNT
 from kf2v.clock import SystemClock
 from kf2v.net.unix import bind, socket_path
 from kf2v.server.backstage import backstage, opened
-from kf2v.server.protocol import Protocol
+from kf2v.server.front_door import FrontDoor
 from kf2v.server.sweeper import Sweeper, keep_sweeping
 from kf2v.server.watchkeeper import keep_watch
 from kf2v.settings import Settings
@@ -33,16 +33,36 @@ from kf2v.worker.pools.process import ProcessPool
 
 log = structlog.get_logger(__name__)
 
-#: seconds an idle connection is kept: above 30 it spares the Java SDK reconnects, and creates are not sent twice
-KEEP_ALIVE = 75
+#: seconds that requests under way get at least to be answered, however much of the drain the work took
+LAST_ANSWERS = 3.0
 
 
-class _FrontDoor(uvicorn.Server):
-    """Leaves signals to the service."""
+class _Ending:
+    """What signals ask for: the first one to end, the next one to hurry."""
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.hurried = asyncio.Event()
+        self._since = 0.0
+
+    def signal(self) -> None:
+        if self.asked.is_set():
+            self.hurried.set()
+        else:
+            self._since = time.monotonic()
+            self.asked.set()
+
+    def left_of(self, seconds: float) -> float:
+        """What is left of so many seconds since it was asked for."""
+        return seconds - (time.monotonic() - self._since)
+
+    async def unless_hurried(self, work: asyncio.Future[None], *, seconds: float | None = None) -> None:
+        """Wait for ``work`` to end, or for somebody in a hurry, or so many seconds. Raises what ``work`` raises."""
+        hurried = asyncio.ensure_future(self.hurried.wait())
+        await asyncio.wait({work, hurried}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        hurried.cancel()
+        if work.done():
+            work.result()
 
 
 def serve(settings: Settings) -> None:
@@ -55,6 +75,11 @@ def serve(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
+    with _signals() as ending:
+        await _live(settings, ending)
+
+
+async def _live(settings: Settings, ending: _Ending) -> None:
     assembly.prepare_data_dir(settings)
     clock, secret = SystemClock(), assembly.signing_secret(settings)
     async with AsyncExitStack() as house:
@@ -63,11 +88,12 @@ async def _serve(settings: Settings) -> None:
         blobs = assembly.open_blobs(settings)
         listener = house.enter_context(contextlib.closing(_listen(settings.host, settings.port)))
         base = f"http://{_printable(settings.host)}:{listener.getsockname()[1]}"
+
+        async def mourn(name: str) -> None:
+            await front.desk.worker_died(name)
+
         pool = ProcessPool(
-            _worker_command(settings),
-            settings.workers,
-            on_exit=lambda name: front.desk.worker_died(name),
-            env=_worker_environment(settings),
+            _worker_command(settings), settings.workers, on_exit=mourn, env=_worker_environment(settings)
         )
         front = assembly.build_front(
             settings, store=store, blobs=blobs, clock=clock, secret=secret, workers_alive=lambda: pool.alive
@@ -83,46 +109,18 @@ async def _serve(settings: Settings) -> None:
         await house.enter_async_context(_meanwhile(keep_watch(front.desk, pool.kill)))
         await pool.start()
         house.push_async_callback(pool.stop)
-        await house.enter_async_context(_answering(front.app, listener))
+        door = FrontDoor(front.app)
+        await door.open(listener)
+        house.push_async_callback(door.slam)
         _announce(base, key)
-        with _signals() as stopped:
-            await stopped.wait()
-            log.info("draining", seconds=settings.drain_seconds)
-            stopped.clear()
-            front.vitals.draining = True
-            front.desk.drain()
-            draining = asyncio.create_task(pool.drain(settings.drain_seconds))
-            hurried = asyncio.create_task(stopped.wait())
-            await asyncio.wait({draining, hurried}, return_when=asyncio.FIRST_COMPLETED)
-            hurried.cancel()
-
-
-@asynccontextmanager
-async def _answering(app: Callable[..., Any], listener: socket.socket) -> AsyncGenerator[None]:
-    """``app`` answers on ``listener``; at the end, what came in is answered and nothing more is let in."""
-    config = uvicorn.Config(
-        app,
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=True,
-        ws="none",
-        http=Protocol,
-        loop="asyncio",
-        backlog=2048,
-        timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=30,
-    )
-    server = _FrontDoor(config)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    while not server.started and not serving.done():  # noqa: ASYNC110  uvicorn has no event for it
-        await asyncio.sleep(0.005)
-    try:
-        yield
-    finally:
-        server.should_exit = True
-        await serving
+        await ending.asked.wait()
+        log.info("draining", seconds=settings.drain_seconds)
+        front.vitals.draining = True
+        front.desk.drain()
+        door.announce()
+        await ending.unless_hurried(asyncio.create_task(pool.drain(settings.drain_seconds)))
+        closing = asyncio.create_task(door.close())
+        await ending.unless_hurried(closing, seconds=max(LAST_ANSWERS, ending.left_of(settings.drain_seconds)))
 
 
 @asynccontextmanager
@@ -137,13 +135,13 @@ async def _meanwhile(work: Coroutine[Any, Any, None]) -> AsyncGenerator[None]:
 
 
 @contextlib.contextmanager
-def _signals() -> Generator[asyncio.Event, None, None]:
-    """An event that SIGTERM and SIGINT set."""
-    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+def _signals() -> Generator[_Ending, None, None]:
+    """SIGTERM and SIGINT, from the first moment to the last."""
+    loop, ending = asyncio.get_running_loop(), _Ending()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+        loop.add_signal_handler(number, ending.signal)
     try:
-        yield stopped
+        yield ending
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)

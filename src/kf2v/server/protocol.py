@@ -1,12 +1,19 @@
 """HTTP/1.1 as this server reads it. What cannot be read as HTTP never reaches the application, and is refused here
-in the same shape as everything else."""
+in the same shape as everything else. How connections end when the server does is told in ``front_door``."""
 
+import asyncio
+import select
 import uuid
+from typing import cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
 
 from kf2v.errors import InvalidParameter
 from kf2v.server.exchange import JSON, refusal
+
+#: seconds that whoever has just connected to a closing server gets to ask for something
+LAST_WORD = 1.0
 
 
 class Unreadable(InvalidParameter):
@@ -15,8 +22,51 @@ class Unreadable(InvalidParameter):
     sentence = "The request could not be read as HTTP/1.1: its method, path or headers are malformed."
 
 
+class Connections(ServerState):
+    """What all connections of one door share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: every answer is the last one on its connection
+        self.closing = False
+        #: nobody comes in any more
+        self.closed = False
+
+
 class Protocol(HttpToolsProtocol):
-    """uvicorn's protocol, with JSON instead of text in its one own answer."""
+    """uvicorn's protocol, with JSON instead of text in its one own answer and a kinder end."""
+
+    server_state: Connections
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  as in uvicorn
+        super().connection_made(transport)
+        if self.server_state.closed:
+            self.shutdown()
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        if self.server_state.closing:
+            self.cycle.keep_alive = False
+
+    def shutdown(self) -> None:
+        """Hang up as soon as what was asked is answered; at once where nothing was and nothing will be."""
+        newcomer = cast("object", self.cycle) is None
+        if not newcomer and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+        elif newcomer or self._has_unread():
+            self.loop.call_later(LAST_WORD, self._close_if_idle)
+        else:
+            self.transport.close()
+
+    def _close_if_idle(self) -> None:
+        if cast("object", self.cycle) is None or self.cycle.response_complete:
+            self.transport.close()
+
+    def _has_unread(self) -> bool:
+        """Whether something has arrived that was not read yet."""
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return bool(poll.poll(0))
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what was read so far and hang up."""

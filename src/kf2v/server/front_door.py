@@ -1,0 +1,110 @@
+"""The front door: where connections come in, and how it is closed without anybody being left standing.
+
+Three things are lost when a listening socket is simply closed: connections that the kernel has accepted and this
+process has not, connections whose first request is still on its way, and requests that arrive on a kept connection
+while it is being hung up. So a door that is to be closed first says ``connection: close`` with every answer, then lets
+in whoever stands before it, and hangs up on nobody who has said something or has only just come.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import Any
+
+import uvicorn
+
+from kf2v.server.protocol import Connections, Protocol
+
+#: seconds an idle connection is kept: above 30 it spares the Java SDK reconnects, and creates are not sent twice
+KEEP_ALIVE = 75
+#: seconds that handlers get to notice that they were cut off
+SLAM = 1.0
+
+
+class FrontDoor(uvicorn.Server):
+    """Answers with ``app``. Made open by ``open``, closed by ``close`` in peace or by ``slam`` at once."""
+
+    def __init__(self, app: Callable[..., Any]) -> None:
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=True,
+            ws="none",
+            http=Protocol,
+            loop="asyncio",
+            backlog=2048,
+            timeout_keep_alive=KEEP_ALIVE,
+        )
+        super().__init__(config)
+        self.server_state: Connections = Connections()
+        self._serving: asyncio.Task[None] | None = None
+
+    async def open(self, listener: socket.socket) -> None:
+        """Answer on ``listener`` from now on. Raises OSError where it cannot listen."""
+        self._serving = asyncio.create_task(self.serve(sockets=[listener]))
+        while not self.started and not self._serving.done():  # noqa: ASYNC110  uvicorn has no event for it
+            await asyncio.sleep(0.005)
+        if self._serving.done():
+            await self._serving
+
+    def announce(self) -> None:
+        """Say with every answer that it is the last one on its connection: the door will be closed."""
+        self.server_state.closing = True
+
+    async def close(self) -> None:
+        """Let nobody in any more, and wait until everybody inside is answered and gone."""
+        assert self._serving is not None
+        self.should_exit = True
+        await asyncio.shield(self._serving)
+
+    async def slam(self) -> None:
+        """Close, and cut off whoever is inside: handlers see a client that has gone."""
+        assert self._serving is not None
+        self.should_exit = True
+        enough = asyncio.get_running_loop().time() + SLAM
+        while not self._serving.done():
+            for connection in list(self.server_state.connections):
+                connection.transport.abort()
+            self.force_exit = asyncio.get_running_loop().time() > enough
+            await asyncio.wait({self._serving}, timeout=0.05)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Signals are the service's."""
+        yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """uvicorn's own, for those it forgets as well."""
+        self.server_state.closing = self.server_state.closed = True
+        protocol = partial(Protocol, config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        for late in await self._last_ones(sockets or []):
+            with contextlib.suppress(OSError):  # gone again
+                await asyncio.get_running_loop().connect_accepted_socket(protocol, late)
+        await super().shutdown(sockets)
+
+    async def _last_ones(self, sockets: list[socket.socket]) -> list[socket.socket]:
+        """Stop listening on ``sockets``; whoever was connected by the kernel until then.
+
+        Between the last ``accept`` and the ``close`` behind it lie microseconds, in which a connection can still be
+        lost. The kernel offers nothing better.
+        """
+        for listener in sockets:
+            asyncio.get_running_loop().remove_reader(listener)
+        for _ in range(3):  # asyncio drops what it has accepted and not yet set up when its server is closed
+            await asyncio.sleep(0)
+        spares = [listener.dup() for listener in sockets]
+        for server in self.servers:
+            server.close()
+        late: list[socket.socket] = []
+        for spare in spares:
+            with contextlib.closing(spare), contextlib.suppress(OSError):
+                while True:
+                    late.append(spare.accept()[0])
+        for connection in late:
+            connection.setblocking(False)
+        return late
