@@ -9,7 +9,7 @@ import socket
 import sys
 from typing import Any
 
-from kf2v import service
+from kf2v.server.front_door import FrontDoor
 
 #: as long as the answer to a create
 BODY = (
@@ -37,10 +37,11 @@ async def main() -> None:
     listener.setblocking(False)
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    # the real server's own way to answer, so that no option can differ
-    async with service._answering(bare, listener):
-        print(f"ready http://127.0.0.1:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
-        await stopped.wait()
+    door = FrontDoor(bare)  # the real server's own, so that no option can differ
+    await door.open(listener)
+    print(f"ready http://127.0.0.1:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
+    await stopped.wait()
+    await door.slam()
 
 
 if __name__ == "__main__":
