@@ -104,6 +104,11 @@ async def open_store(settings: Settings) -> "SqliteStore":
     return await SqliteStore.open(settings.data_dir / "kf2v.db")
 
 
+def address_file(settings: Settings) -> Path:
+    """Where a running server writes its own address, for the commands of its owner."""
+    return settings.data_dir / "address"
+
+
 def scratch_dir(settings: Settings) -> Path:
     """Where unfinished files are; nothing in it outlives the server that wrote it."""
     return settings.data_dir / "scratch"

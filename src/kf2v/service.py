@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Coroutine, Generator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -112,6 +113,7 @@ async def _live(settings: Settings, ending: _Ending) -> None:
         door = FrontDoor(front.app)
         await door.open(listener)
         house.push_async_callback(door.slam)
+        house.enter_context(_found_at(assembly.address_file(settings), base))
         _announce(base, key)
         await ending.asked.wait()
         log.info("draining", seconds=settings.drain_seconds)
@@ -145,6 +147,16 @@ def _signals() -> Generator[_Ending, None, None]:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def _found_at(file: Path, base: str) -> Generator[None, None, None]:
+    """Commands of the same data directory find the server by ``file``, whatever port it took."""
+    file.write_text(base + "\n")
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def _listen(host: str, port: int) -> socket.socket:

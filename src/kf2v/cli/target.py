@@ -42,6 +42,10 @@ ApiKeyFile = Annotated[
 __all__ = ["ApiKeyFile", "BaseUrl", "DataDir", "Target", "connected", "find_target", "key_of_owner", "local_base_url"]
 
 
+#: a running server's address in its data directory
+ADDRESS = "address"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """A server and the key to it."""
@@ -73,8 +77,12 @@ def find_target(
 
 
 def local_base_url(data_dir: Path | None = None) -> str:
-    """Where the server of this machine is, as far as its settings tell."""
+    """Where the server of this machine is: as it says itself while it runs, else as its settings tell."""
     settings = read_settings(data_dir=data_dir)
+    try:
+        return (settings.data_dir / ADDRESS).read_text().strip() + API
+    except OSError:
+        pass
     host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104  that is what is undone
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port or 8000}{API}"
 
