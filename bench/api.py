@@ -1,6 +1,9 @@
 """How fast the API takes orders and answers polls, next to a bare ASGI application's constant answer.
 
-``python -m bench.api [--json [FILE]]``. Both servers are real processes with the same uvicorn options, pinned to one
+Three servers: ``bare`` answers one constant, ``floor`` is the least application that keeps tasks in the same store
+(what durability costs anyone), ``kf2v`` is the real thing.
+
+``python -m bench.api [--json [FILE]]``. All are real processes with the same uvicorn options, pinned to one
 core, the load generator to another; rounds alternate, so that whatever else the machine does meets both. kf2v runs
 without workers on its default SQLite store: every create is on disk (``synchronous=FULL``) before it is answered.
 Where the machine is busy, compare the server's CPU time per request, which contention hardly changes.
@@ -184,36 +187,43 @@ def run(*, rounds: int, seconds: float, connections: int) -> dict[str, Any]:
         folder = Path(house.enter_context(tempfile.TemporaryDirectory(prefix="kf2v-bench-")))
         kf2v = [str(Path(sys.executable).parent / "kf2v"), "serve", "--port", "0", "--workers", "0"]
         ours = house.enter_context(serving("kf2v", [*kf2v, "--data-dir", str(folder / "data")], folder))
-        bare = house.enter_context(serving("bare", [sys.executable, "-m", "bench.bare"], folder))
-        polls = [request("GET", f"/api/v1/tasks/{task_id}") for task_id in some_tasks(ours, 200)]
-        loads = {"create": [request("POST", CREATE, BODY)], "poll": polls}
+        python = [sys.executable, "-m"]
+        bare = house.enter_context(serving("bare", [*python, "bench.bare"], folder))
+        floor = house.enter_context(serving("floor", [*python, "bench.floor", str(folder / "floor.db")], folder))
+        servers = (bare, floor, ours)
+        loads = {server.name: {"create": [request("POST", CREATE, BODY)]} for server in servers}
+        for server, keeper in ((bare, ours), (floor, floor), (ours, ours)):
+            ids = some_tasks(keeper, 200)
+            loads[server.name]["poll"] = [request("GET", f"/api/v1/tasks/{task_id}") for task_id in ids]
         found: list[Round] = []
-        for server in (bare, ours):  # a first round that does not count
-            for load, requests in loads.items():
-                measure(server, load, requests, connections=connections, seconds=min(1.0, seconds))
-        for _ in range(rounds):
-            for load, requests in loads.items():
-                found += [
-                    measure(server, load, requests, connections=connections, seconds=seconds) for server in (bare, ours)
-                ]
+        for number in range(rounds + 1):
+            for load in ("create", "poll"):
+                for server in servers:
+                    requests = loads[server.name][load]
+                    each = measure(server, load, requests, connections=connections, seconds=seconds)
+                    if number > 0:  # the first round warms up
+                        found.append(each)
         return {
             "machine": machine(folder),
             "versions": versions(),
             "rounds": rounds,
             "seconds": seconds,
             "connections": connections,
-            "ratios": {load: ratios(found, load) for load in loads},
+            "ratios": {
+                load: {name: ratios(found, load, name) for name in ("bare", "floor")} for load in ("create", "poll")
+            },
             "measured": [asdict(each) for each in found],
         }
 
 
-def ratios(found: list[Round], load: str) -> dict[str, float]:
-    """kf2v against bare: rates of the same round, of which the median; and CPU time per request."""
-    pairs = {name: [each for each in found if (each.server, each.load) == (name, load)] for name in ("bare", "kf2v")}
-    both = list(zip(pairs["bare"], pairs["kf2v"], strict=True))
+def ratios(found: list[Round], load: str, base: str) -> dict[str, float]:
+    """kf2v against ``base``: rates of the same round, of which the median; and CPU time per request."""
+    theirs = [each for each in found if (each.server, each.load) == (base, load)]
+    ours = [each for each in found if (each.server, each.load) == ("kf2v", load)]
+    pairs = list(zip(theirs, ours, strict=True))
     return {
-        "rate": statistics.median(ours.per_second / bare.per_second for bare, ours in both),
-        "cpu": statistics.median(bare.server_cpu_us / ours.server_cpu_us for bare, ours in both),
+        "rate": statistics.median(own.per_second / other.per_second for other, own in pairs),
+        "cpu": statistics.median(other.server_cpu_us / own.server_cpu_us for other, own in pairs),
     }
 
 
@@ -243,23 +253,25 @@ def versions() -> dict[str, str]:
 def table(result: dict[str, Any]) -> str:
     """The result for reading."""
     on, rows = result["machine"], list[str]()
-    for load, ratio in result["ratios"].items():
-        for server in ("bare", "kf2v"):
+    for load, bases in result["ratios"].items():
+        for server in ("bare", "floor", "kf2v"):
             found = [each for each in result["measured"] if (each["load"], each["server"]) == (load, server)]
             columns = ("per_second", "p50_ms", "p99_ms", "server_cpu_us", "client_busy")
             rate, p50, p99, cpu, client = (statistics.median(each[column] for each in found) for column in columns)
-            share = f"{ratio['rate']:6.2f}{ratio['cpu']:7.2f}" if server == "kf2v" else f"{1:6}{1:7}"
-            rows.append(f"{load:8}{server:6}{rate:>10,.0f}{p50:>9.2f}{p99:>9.2f}{cpu:>9.1f}{client:>9.0%}{share}")
+            rows.append(f"{load:8}{server:6}{rate:>10,.0f}{p50:>9.2f}{p99:>9.2f}{cpu:>9.1f}{client:>9.0%}")
+        for base, ratio in bases.items():
+            rows.append(f"{load:8}kf2v / {base:6} rate {ratio['rate']:.2f}   CPU {ratio['cpu']:.2f}")
+        rows.append("")
     disk = f"fdatasync {on['fdatasync_ms']:.2f} ms"
     return "\n".join(
         (
             f"{on['cpu']}, {on['cores']} cores, load average {on['load_average'][0]:.1f}, {disk}",
             f"{result['connections']} connections, median of {result['rounds']} rounds of {result['seconds']:g} s",
             "",
-            f"{'load':8}{'server':6}{'per s':>10}{'p50 ms':>9}{'p99 ms':>9}{'CPU µs':>9}" + "   client  rate    CPU",
+            f"{'load':8}{'server':6}{'per s':>10}{'p50 ms':>9}{'p99 ms':>9}{'CPU µs':>9}{'client':>9}",
             *rows,
-            "",
-            "rate and CPU: of the bare answer's, 1 is as good; client: how busy the load generator was",
+            "CPU µs: server CPU time per request, all threads; client: how busy the load generator was;",
+            "kf2v / …: higher is better, 1 is as good as the baseline.",
         )
     )
 

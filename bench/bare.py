@@ -31,13 +31,14 @@ async def bare(scope: Any, receive: Any, send: Any) -> None:
     await send(REST)
 
 
-async def main() -> None:
+async def answering(app: Any) -> None:
+    """Let ``app`` answer behind the real server's own front door, so that no option can differ, until SIGTERM."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     listener.setblocking(False)
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    door = FrontDoor(bare)  # the real server's own, so that no option can differ
+    door = FrontDoor(app)
     await door.open(listener)
     print(f"ready http://127.0.0.1:{listener.getsockname()[1]}", file=sys.stderr, flush=True)
     await stopped.wait()
@@ -45,4 +46,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(answering(bare))
