@@ -233,3 +233,12 @@ def test_the_2x_client_raises_what_its_users_expect(
     assert (seen["unknown_model"]["type"], seen["unknown_model"]["status_code"]) == ("BadRequestError", 400)
     assert (seen["no_frames"]["type"], seen["no_frames"]["status_code"]) == ("BadRequestError", 400)
     assert "first_frame_url" in seen["no_frames"]["text"]
+
+
+def test_the_2x_client_is_told_when_two_files_of_one_name_collide(
+    newest: Sdk, service: Service, namesakes: tuple[str, str]
+) -> None:
+    """It posts both under one policy and one key; taking the second would make one picture of two."""
+    done = newest.try_run([str(newest.python), str(PROGRAMS / "client_2x.py"), *namesakes], service=service)
+    assert done.returncode != 0
+    assert "FileAlreadyExists" in done.stderr
