@@ -3,7 +3,7 @@
 Three things are lost when a listening socket is simply closed: connections that the kernel has accepted and this
 process has not, connections whose first request is still on its way, and requests that arrive on a kept connection
 while it is being hung up. So a door that is to be closed first says ``connection: close`` with every answer, then lets
-in whoever stands before it, and hangs up on nobody who has said something or has only just come.
+in whoever stands before it, and hangs up on nobody without an answer or a moment's silence.
 """
 
 import asyncio

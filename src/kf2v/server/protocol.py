@@ -2,7 +2,6 @@
 in the same shape as everything else. How connections end when the server does is told in ``front_door``."""
 
 import asyncio
-import select
 import uuid
 from typing import cast
 
@@ -12,7 +11,7 @@ from uvicorn.server import ServerState
 from kf2v.errors import InvalidParameter
 from kf2v.server.exchange import JSON, refusal
 
-#: seconds that whoever has just connected to a closing server gets to ask for something
+#: seconds that whoever is connected to a closing server gets to ask for one thing more
 LAST_WORD = 1.0
 
 
@@ -49,24 +48,20 @@ class Protocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def shutdown(self) -> None:
-        """Hang up as soon as what was asked is answered; at once where nothing was and nothing will be."""
-        newcomer = cast("object", self.cycle) is None
-        if not newcomer and not self.cycle.response_complete:
-            self.cycle.keep_alive = False
-        elif newcomer or self._has_unread():
+        """Hang up when what was asked is answered. Whoever says nothing may be about to: he gets a moment."""
+        if self._idle:
             self.loop.call_later(LAST_WORD, self._close_if_idle)
         else:
-            self.transport.close()
+            self.cycle.keep_alive = False
+
+    @property
+    def _idle(self) -> bool:
+        """Whether there is nothing to answer: nothing was asked yet, or nothing since the last answer."""
+        return cast("object", self.cycle) is None or self.cycle.response_complete
 
     def _close_if_idle(self) -> None:
-        if cast("object", self.cycle) is None or self.cycle.response_complete:
+        if self._idle:
             self.transport.close()
-
-    def _has_unread(self) -> bool:
-        """Whether something has arrived that was not read yet."""
-        poll = select.poll()
-        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLIN)
-        return bool(poll.poll(0))
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what was read so far and hang up."""
