@@ -3,6 +3,7 @@
 Heavy things are imported by the builder that needs them: a server that only answers HTTP never loads a codec.
 """
 
+import contextlib
 import os
 import secrets
 from collections.abc import AsyncGenerator, Callable
@@ -74,14 +75,29 @@ def prepare_data_dir(settings: Settings) -> None:
 
 
 def kept_secret(path: Path, make: Callable[[], str]) -> str:
-    """The line in the file at ``path``, which only its owner can read; made the first time."""
-    try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
-    with os.fdopen(file, "w") as opened:
-        opened.write(make() + "\n")
+    """The line in the file at ``path``, which only its owner can read; made the first time, whole or not at all."""
+    if not path.exists():
+        _keep(path, make() + "\n")
     return path.read_text().strip()
+
+
+def _keep(path: Path, text: str) -> None:
+    """A new file at ``path``, on the disk when this returns; the one that somebody else made meanwhile stays."""
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def signing_secret(settings: Settings) -> bytes:

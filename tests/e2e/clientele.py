@@ -70,7 +70,7 @@ class Watcher:
         self._stopping = stopping
 
     def watch(self) -> None:
-        while not self._stopping.wait(0.05):
+        while not self._stopping.wait(0.2):
             for task_id in list(self._tasks):
                 if not self._stopping.is_set():
                     self._look_at(task_id)

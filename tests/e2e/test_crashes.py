@@ -1,0 +1,202 @@
+"""Crashes, seen from outside: processes die at random under load, and nobody may be able to tell from their tasks.
+
+``KF2V_CRASH_ROUNDS`` makes it longer, ``KF2V_CRASH_SEED`` repeats a schedule (as far as a schedule repeats).
+"""
+
+import json
+import os
+import random
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+from clientele import Clientele, download
+from deployment import Deployment, Worker, deployed, needs_proc, until
+
+pytestmark = needs_proc
+
+ROUNDS = int(os.environ.get("KF2V_CRASH_ROUNDS", "1"))
+SEED = int(os.environ.get("KF2V_CRASH_SEED", "0")) or random.SystemRandom().randrange(1, 10**9)
+#: of one round
+ORDERS, BLOWS = 36, 10
+#: seconds of silence after which a worker is given up; a frozen one costs that
+LEASE = 4.0
+#: seconds in which one round must be over, on a machine that has other things to do
+BOUND = 150
+
+
+class Nemesis:
+    """Does harm at random, by a seed."""
+
+    def __init__(self, deployment: Deployment, seed: int) -> None:
+        self.done: Counter[str] = Counter()
+        #: names of workers that were killed or frozen, each of which may have cost a task an attempt
+        self.victims: set[str] = set()
+        self._deployment = deployment
+        self._random = random.Random(seed)
+
+    def strike(self) -> None:
+        """One blow; afterwards there is a server again."""
+        blow = self._random.choice((self.worker, self.worker, self.freeze, self.server, self.both))
+        blow()
+        self.done[blow.__name__] += 1
+
+    def lurk(self) -> None:
+        """Let things go well for a moment, then wait until somebody works, but not for ever."""
+        time.sleep(self._random.uniform(0.0, 1.0))
+        enough = time.monotonic() + 2.0
+        while not self._busy() and time.monotonic() < enough:
+            time.sleep(0.02)
+        time.sleep(self._random.uniform(0.0, 0.3))
+
+    def worker(self) -> None:
+        self._send(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        self._send(signal.SIGSTOP)
+
+    def server(self) -> None:
+        self._deployment.kill()
+        self._deployment.start()
+
+    def both(self) -> None:
+        """A worker, and the server before it can notice."""
+        os.kill(self._deployment.process.pid, signal.SIGSTOP)
+        self._send(signal.SIGKILL)
+        self._deployment.kill()
+        self._deployment.start()
+
+    def _busy(self) -> list[Worker]:
+        """Workers with a task, as far as the log tells."""
+        settled = {(event["task_id"], event["attempt"]) for event in events(self._deployment, "task settled")}
+        claimed = events(self._deployment, "task claimed")
+        names = {event["worker"] for event in claimed if (event["task_id"], event["attempt"]) not in settled}
+        return [worker for worker in self._deployment.workers() if worker.name in names]
+
+    def _send(self, number: signal.Signals) -> None:
+        workers = self._busy() or self._deployment.workers()
+        if workers:
+            chosen = self._random.choice(workers)
+            self.victims.add(chosen.name)
+            chosen.send(number)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A task as it lies on the disk in the end."""
+
+    state: str
+    attempt: int
+    charged: int
+    #: key of the video; None if there is none
+    video: str | None
+    #: why it failed
+    code: str | None
+
+
+def rows(data_dir: Path) -> dict[str, Row]:
+    """Every task of a stopped server. Fails if the file is damaged."""
+    db = apsw.Connection(str(data_dir / "kf2v.db"), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        found = db.execute("SELECT id, state, attempt, charged, outcome FROM task").fetchall()
+    finally:
+        db.close()
+    return {task_id: _row(*columns) for task_id, *columns in found}
+
+
+def _row(state: str, attempt: int, charged: int, outcome: str | bytes | None) -> Row:
+    told: dict[str, Any] = json.loads(outcome) if outcome else {}
+    video, failure = told.get("video") or {}, told.get("failure") or {}
+    return Row(state=state, attempt=attempt, charged=charged, video=video.get("key"), code=failure.get("code"))
+
+
+def events(deployment: Deployment, name: str) -> list[dict[str, Any]]:
+    """What was logged under that name."""
+    mark = f'"event": "{name}"'
+    return [json.loads(line) for line in deployment.log if mark in line]
+
+
+@pytest.mark.timeout(BOUND * ROUNDS + 60)
+def test_whatever_dies_every_accepted_task_ends_once_and_nobody_sees_it_go_backwards(tmp_path: Path) -> None:
+    print(f"KF2V_CRASH_SEED={SEED} KF2V_CRASH_ROUNDS={ROUNDS}")
+    with deployed(tmp_path, workers=2, lease_seconds=str(LEASE), drain_seconds="5") as deployment:
+        service = deployment.start()
+        nemesis = Nemesis(deployment, SEED)
+        clients = Clientele(service, orders=ORDERS * ROUNDS, makers=3, watchers=2, pause=0.3)
+        began = time.monotonic()
+        clients.begin()
+        try:
+            while nemesis.done.total() < BLOWS * ROUNDS or not clients.has_ordered_all:
+                nemesis.lurk()
+                nemesis.strike()
+            until("all tasks were seen to end", lambda: clients.has_seen_all_end, within=BOUND * ROUNDS)
+        finally:
+            clients.stop()
+        took = time.monotonic() - began
+        videos = {url: download(service, url) for url in links(clients)}
+        assert deployment.end() == 0
+        assert deployment.none_left(), "a process outlived its server"
+        kept = rows(deployment.data_dir)
+        report(deployment, nemesis, clients, kept, took)
+        assert not clients.violations
+        assert not deployment.complaints()
+        examine(deployment, nemesis, clients, kept)
+        assert len({video.digest for video in videos.values()}) == 1, "the same order gives the same video"
+        assert len(videos) == sum(kept[task_id].state == "SUCCEEDED" for task_id in clients.accepted)
+
+
+def links(clients: Clientele) -> set[str]:
+    """Of all videos that anybody was shown."""
+    sightings = (sighting for task_id in clients.accepted for sighting in clients.sightings(task_id))
+    return {url for sighting in sightings for _, url, _ in sighting.ends if url}
+
+
+def examine(deployment: Deployment, nemesis: Nemesis, clients: Clientele, kept: dict[str, Row]) -> None:
+    """Hold what clients saw against what is on the disk."""
+    assert len(set(clients.accepted)) == len(clients.accepted)
+    assert set(clients.accepted) <= set(kept), "a promised task is lost"
+    assert len(kept) <= len(clients.accepted) + clients.unanswered, "a task that nobody ordered"
+    settled = Counter(
+        event["task_id"] for event in events(deployment, "task settled") if event["settled"] == "recorded"
+    )
+    assert set(settled.values()) <= {1}, "a task ended twice"
+    for task_id in clients.accepted:
+        row = kept[task_id]
+        for sighting in clients.sightings(task_id):
+            assert sighting.goes_forward, (task_id, sighting)
+            assert len(sighting.ends) == 1, (task_id, sighting)
+        assert len({end for sighting in clients.sightings(task_id) for end in sighting.ends}) == 1
+        assert row.state == clients.sightings(task_id)[0].statuses[-1]
+        if row.state != "SUCCEEDED":
+            assert (row.state, row.code, row.charged) == ("FAILED", "InternalError.Algo", 3)
+            assert harmed(deployment, nemesis, task_id) >= 3, "it failed without three of its workers being hurt"
+    keys = [row.video for row in kept.values() if row.video is not None]
+    assert len(set(keys)) == len(keys), "two tasks with one file"
+    assert all((deployment.data_dir / "blobs" / key).is_file() for key in keys)
+    assert all(row.state in ("SUCCEEDED", "FAILED") for row in kept.values()), "what nobody was told of ends as well"
+
+
+def harmed(deployment: Deployment, nemesis: Nemesis, task_id: str) -> int:
+    """How many of the workers that had that task were hurt by ``nemesis``."""
+    workers = {event["worker"] for event in events(deployment, "task claimed") if event["task_id"] == task_id}
+    return len(workers & nemesis.victims)
+
+
+def report(deployment: Deployment, nemesis: Nemesis, clients: Clientele, kept: dict[str, Row], took: float) -> None:
+    """The figures, for whoever runs this by hand (``pytest -s``)."""
+    claimed = Counter(event["task_id"] for event in events(deployment, "task claimed"))
+    files = sum(1 for _ in (deployment.data_dir / "blobs" / "videos").rglob("*.mp4"))
+    print(
+        f"seconds={took:.0f} accepted={len(clients.accepted)} unanswered={clients.unanswered} rows={len(kept)} "
+        f"states={dict(Counter(row.state for row in kept.values()))} blows={dict(nemesis.done)} "
+        f"polls={clients.polls} claims={claimed.total()} again={sum(count > 1 for count in claimed.values())} "
+        f"most_attempts={max(row.attempt for row in kept.values())} "
+        f"lost={dict(Counter(event['why'] for event in events(deployment, 'lease lost')))} "
+        f"orphan_files={files - sum(row.video is not None for row in kept.values())}"
+    )
