@@ -9,13 +9,14 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
-from clientele import Clientele, download
+from clientele import Clientele, download, ordered
 from deployment import Deployment, Worker, deployed, needs_proc, until
 
 pytestmark = needs_proc
@@ -200,3 +201,56 @@ def report(deployment: Deployment, nemesis: Nemesis, clients: Clientele, kept: d
         f"lost={dict(Counter(event['why'] for event in events(deployment, 'lease lost')))} "
         f"orphan_files={files - sum(row.video is not None for row in kept.values())}"
     )
+
+
+@pytest.fixture
+def theatre(tmp_path: Path) -> Iterator[Deployment]:
+    """Plays what the prompt says, see ``sabotage``; seconds are short here."""
+    with deployed(tmp_path, workers=1, task_timeout="8", lease_seconds="3") as made:
+        made.sabotage()
+        yield made
+        assert not made.complaints()
+
+
+def test_a_task_that_crashes_its_workers_fails_after_three_and_the_others_go_on(theatre: Deployment) -> None:
+    service = theatre.start()
+    poison, other = ordered(service, "crash"), ordered(service)
+    output = service.finish(poison)["output"]
+    assert (output["task_status"], output["code"]) == ("FAILED", "InternalError.Algo")
+    assert service.finish(other)["output"]["task_status"] == "SUCCEEDED"
+    assert theatre.end() == 0
+    kept = rows(theatre.data_dir)
+    assert (kept[poison].attempt, kept[poison].charged, kept[other].attempt) == (3, 3, 1)
+    assert not list((theatre.data_dir / "blobs").rglob("*.mp4"))[1:], "there is one video"
+
+
+def test_a_stuck_task_times_out_and_its_worker_is_replaced(theatre: Deployment) -> None:
+    service = theatre.start()
+    stuck = ordered(service, "hang")
+    until("it runs", lambda: service.task(stuck)["output"]["task_status"] == "RUNNING")
+    other = ordered(service)
+    (worker,) = theatre.workers()
+    output = service.finish(stuck)["output"]
+    assert (output["task_status"], output["code"]) == ("FAILED", "InternalError.Timeout")
+    assert service.finish(other)["output"]["task_status"] == "SUCCEEDED"
+    (successor,) = theatre.workers()
+    assert successor != worker
+    assert theatre.end() == 0
+    assert rows(theatre.data_dir)[stuck].attempt == 1, "heartbeats kept its lease"
+
+
+def test_a_frozen_worker_cannot_end_its_task_when_it_thaws(theatre: Deployment, tmp_path: Path) -> None:
+    service = theatre.start()
+    task_id = ordered(service, f"wait {tmp_path / 'curtain'}")
+    until("it runs", lambda: service.task(task_id)["output"]["task_status"] == "RUNNING")
+    (frozen,) = theatre.workers()
+    assert frozen.send(signal.SIGSTOP)
+    theatre.kill()
+    service = theatre.start()
+    frozen.send(signal.SIGCONT)
+    (tmp_path / "curtain").touch()
+    assert service.finish(task_id)["output"]["task_status"] == "SUCCEEDED"
+    assert theatre.end() == 0
+    assert theatre.none_left()
+    kept = rows(theatre.data_dir)[task_id]
+    assert (kept.attempt, kept.charged) == (2, 1), "the server's death is not the task's fault"
