@@ -1,7 +1,9 @@
 """Logs as JSON lines on stderr. No prompt, no key and no query string is ever given to a log, so none can leak."""
 
 import logging
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -24,5 +26,20 @@ def configure(level: str) -> None:
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
 
 
-def _stderr(*_: Any) -> structlog.WriteLogger:
-    return structlog.WriteLogger(sys.stderr)
+class _Voice:
+    """Says lines on standard error as long as somebody listens: work goes on when its audience has left."""
+
+    def say(self, line: str) -> None:
+        try:
+            sys.stderr.write(line + "\n")
+            sys.stderr.flush()
+        except BrokenPipeError:
+            sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115  for the rest of this process
+        except OSError:
+            pass
+
+    debug = info = warning = error = critical = exception = say
+
+
+def _stderr(*_: Any) -> _Voice:
+    return _Voice()

@@ -208,7 +208,7 @@ def _announce(base: str, key: str) -> None:
         f"  export NO_PROXY=127.0.0.1,localhost{',' + os.environ['NO_PROXY'] if os.environ.get('NO_PROXY') else ''}",
         "",
     )
-    sys.stdout.write("\n".join(lines) + "\n")
-    sys.stdout.flush()
-    sys.stderr.write(f"ready {base}\n")
-    sys.stderr.flush()
+    for stream, text in ((sys.stdout, "\n".join(lines) + "\n"), (sys.stderr, f"ready {base}\n")):
+        with contextlib.suppress(OSError):  # nobody reads it, and it is served all the same
+            stream.write(text)
+            stream.flush()

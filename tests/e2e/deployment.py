@@ -67,6 +67,7 @@ class Deployment:
             **{f"KF2V_{name.upper()}": value for name, value in settings.items()},
         }
         self._readers: list[threading.Thread] = []
+        self._deaf = False
         self._process: subprocess.Popen[str] | None = None
 
     def sabotage(self) -> None:
@@ -148,6 +149,10 @@ class Deployment:
             if {"worker", "--name"} < set(arguments) and str(self.data_dir) in " ".join(arguments)
         ]
 
+    def stop_reading(self) -> None:
+        """Close the pipe that the server writes to, as of its next line."""
+        self._deaf = True
+
     def none_left(self) -> bool:
         """Whether every process that any of the servers ever started ends, now that no server runs.
 
@@ -179,6 +184,8 @@ class Deployment:
                 self.log.append(line.rstrip("\n"))
                 if line.startswith("ready http://"):
                     ready.set()
+                if self._deaf:
+                    break
         ready.set()
 
 
