@@ -26,7 +26,7 @@ SEED = int(os.environ.get("KF2V_CRASH_SEED", "0")) or random.SystemRandom().rand
 #: of one round
 ORDERS, BLOWS = 36, 10
 #: seconds of silence after which a worker is given up; a frozen one costs that
-LEASE = 4.0
+LEASE = 3.0
 #: seconds in which one round must be over, on a machine that has other things to do
 BOUND = 150
 
@@ -43,7 +43,7 @@ class Nemesis:
 
     def strike(self) -> None:
         """One blow; afterwards there is a server again."""
-        blow = self._random.choice((self.worker, self.worker, self.freeze, self.server, self.both))
+        blow = self._random.choice((self.worker, self.worker, self.freeze, self.server, self.both, self.twice))
         blow()
         self.done[blow.__name__] += 1
 
@@ -59,7 +59,10 @@ class Nemesis:
         self._send(signal.SIGKILL)
 
     def freeze(self) -> None:
-        self._send(signal.SIGSTOP)
+        """Every other time, things go on until it is given up."""
+        frozen = self._send(signal.SIGSTOP)
+        if self._random.random() < 0.5:
+            until("a frozen worker is killed", lambda: frozen not in self._deployment.workers())
 
     def server(self) -> None:
         self._deployment.kill()
@@ -72,6 +75,14 @@ class Nemesis:
         self._deployment.kill()
         self._deployment.start()
 
+    def twice(self) -> None:
+        """The server, and its successor while it starts."""
+        self._deployment.kill()
+        self._deployment.launch()
+        time.sleep(self._random.uniform(0.0, 1.0))
+        self._deployment.kill()
+        self._deployment.start()
+
     def _busy(self) -> list[Worker]:
         """Workers with a task, as far as the log tells."""
         settled = {(event["task_id"], event["attempt"]) for event in events(self._deployment, "task settled")}
@@ -79,12 +90,16 @@ class Nemesis:
         names = {event["worker"] for event in claimed if (event["task_id"], event["attempt"]) not in settled}
         return [worker for worker in self._deployment.workers() if worker.name in names]
 
-    def _send(self, number: signal.Signals) -> None:
-        workers = self._busy() or self._deployment.workers()
-        if workers:
-            chosen = self._random.choice(workers)
-            self.victims.add(chosen.name)
-            chosen.send(number)
+    def _send(self, number: signal.Signals) -> Worker | None:
+        """To a worker that was not hurt yet, best to a busy one."""
+        unhurt = [worker for worker in self._deployment.workers() if worker.name not in self.victims]
+        workers = [worker for worker in self._busy() if worker in unhurt] or unhurt
+        if not workers:
+            return None
+        chosen = self._random.choice(workers)
+        self.victims.add(chosen.name)
+        chosen.send(number)
+        return chosen
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,154 @@
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+
+from kf2v.server import protocol
+from kf2v.server.front_door import FrontDoor
+
+pytestmark = pytest.mark.anyio
+
+ASK = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
+#: seconds that anything may take on a busy machine
+PATIENCE = 20.0
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def greet(scope: Scope, receive: Receive, send: Send) -> None:
+    await PlainTextResponse("welcome")(scope, receive, send)
+
+
+def bound() -> socket.socket:
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", 0))
+    listener.setblocking(False)
+    return listener
+
+
+@asynccontextmanager
+async def opened(door: FrontDoor) -> AsyncIterator[tuple[str, int]]:
+    """Where ``door`` can be knocked at."""
+    with bound() as listener:
+        address = listener.getsockname()
+        await door.open(listener)
+        try:
+            yield address
+        finally:
+            await door.slam()
+
+
+async def rest(reader: asyncio.StreamReader) -> bytes:
+    """Everything until the other side hangs up."""
+    async with asyncio.timeout(PATIENCE):
+        return await reader.read()
+
+
+class Rush(FrontDoor):
+    """Just when it wants to close, three clients connect and ask, before anything else can happen."""
+
+    def __init__(self, address: tuple[str, int]) -> None:
+        super().__init__(greet)
+        self.late: list[socket.socket] = []
+        self._address = address
+
+    async def on_tick(self, counter: int) -> bool:
+        leaving = await super().on_tick(counter)
+        if leaving:
+            self.late = [socket.create_connection(self._address) for _ in range(3)]
+            for client in self.late:
+                client.sendall(ASK)
+        return leaving
+
+
+async def test_whoever_stood_before_the_door_when_it_closed_is_answered() -> None:
+    with bound() as listener:
+        door = Rush(listener.getsockname())
+        await door.open(listener)
+        await door.close()
+    assert len(door.late) == 3
+    for client in door.late:
+        with client:
+            client.settimeout(PATIENCE)
+            assert b"".join(iter(lambda: client.recv(65536), b"")).endswith(b"welcome")  # noqa: B023  called at once
+
+
+async def test_a_closed_door_refuses() -> None:
+    door = FrontDoor(greet)
+    async with opened(door) as address:
+        await door.close()
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(*address)
+
+
+async def test_a_connection_is_kept_until_closing_is_announced() -> None:
+    door = FrontDoor(greet)
+    async with opened(door) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(ASK)
+        assert b"connection: close" not in (await reader.readuntil(b"welcome")).lower()
+        door.announce()
+        writer.write(ASK)
+        assert b"connection: close" in (await rest(reader)).lower()
+        writer.close()
+
+
+async def test_a_kept_connection_gets_one_more_answer_while_the_door_closes() -> None:
+    door = FrontDoor(greet)
+    async with opened(door) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(ASK)
+        await reader.readuntil(b"welcome")
+        closing = asyncio.create_task(door.close())
+        while not door.server_state.closed:  # noqa: ASYNC110  uvicorn has no event for it
+            await asyncio.sleep(0.005)
+        writer.write(ASK)
+        assert (await rest(reader)).endswith(b"welcome")
+        await closing
+        writer.close()
+
+
+async def test_who_says_nothing_keeps_the_door_open_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "LAST_WORD", 0.05)
+    door = FrontDoor(greet)
+    async with opened(door) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        async with asyncio.timeout(PATIENCE):
+            await door.close()
+        assert await rest(reader) == b""
+        writer.close()
+
+
+async def test_a_slammed_door_waits_for_nobody_and_handlers_see_a_client_that_is_gone() -> None:
+    ends: list[str] = []
+
+    async def listen(scope: Scope, receive: Receive, send: Send) -> None:
+        ends.append((await receive())["type"])
+
+    door = FrontDoor(listen)
+    async with opened(door) as address:
+        _, writer = await asyncio.open_connection(*address)
+        writer.write(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 5\r\n\r\n")
+        while not door.server_state.tasks:  # noqa: ASYNC110  likewise
+            await asyncio.sleep(0.005)
+        async with asyncio.timeout(PATIENCE):
+            await door.slam()
+        assert ends == ["http.disconnect"]
+        writer.close()
+
+
+async def test_an_address_lost_to_somebody_else_is_an_error_and_no_open_door() -> None:
+    with bound() as listener, socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(listener.getsockname())
+        other.listen()
+        with pytest.raises(OSError, match="in use"):
+            await FrontDoor(greet).open(listener)
