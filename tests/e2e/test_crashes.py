@@ -269,3 +269,12 @@ def test_a_frozen_worker_cannot_end_its_task_when_it_thaws(theatre: Deployment, 
     assert theatre.none_left()
     kept = rows(theatre.data_dir)[task_id]
     assert (kept.attempt, kept.charged) == (2, 1), "the server's death is not the task's fault"
+
+
+def test_a_worker_frozen_while_it_waits_for_work_is_replaced(theatre: Deployment) -> None:
+    service = theatre.start()
+    assert service.finish(ordered(service))["output"]["task_status"] == "SUCCEEDED"
+    (frozen,) = theatre.workers()
+    assert frozen.send(signal.SIGSTOP)
+    until("somebody else sits there", lambda: theatre.workers() and frozen not in theatre.workers())
+    assert service.finish(ordered(service))["output"]["task_status"] == "SUCCEEDED"

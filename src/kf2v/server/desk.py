@@ -12,6 +12,9 @@ it happens so often that the task must be suspected of killing servers too.
 
 A claim may be asked again: an answer can get lost on its way, and its lease would then be held by nobody. So the desk
 remembers what it gave to whom last, and gives the same again to a worker that asks while holding it.
+
+A worker that holds nothing owes one thing: to ask for work. One that neither holds a lease nor asks for as long as a
+lease lasts is stopped or hung, and its seat is needed.
 """
 
 import asyncio
@@ -54,6 +57,8 @@ class Desk:
         self._draining = False
         self._given: dict[str, Lease] = {}
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        #: workers that neither ask for work nor are known to have any, and since when
+        self._silent: dict[str, int] = {}
         #: a claim may arrive after its worker's end was seen; names are never used twice
         self._dead: deque[str] = deque(maxlen=256)
 
@@ -74,8 +79,12 @@ class Desk:
     async def claim(self, worker: str, *, engines: frozenset[str]) -> Lease | None:
         """The longest-waiting task of one of ``engines``, waiting ``patience`` seconds for one; None if none came."""
         async with self._turns[worker]:
-            held = await self._still_held(worker)
-            return held or await self._next(worker, engines)
+            self._silent.pop(worker, None)
+            try:
+                return await self._still_held(worker) or await self._next(worker, engines)
+            finally:
+                if worker not in self._dead:
+                    self._silent[worker] = self._clock.now()
 
     async def _still_held(self, worker: str) -> Lease | None:
         lease = self._given.pop(worker, None)
@@ -137,6 +146,7 @@ class Desk:
         self._dead.append(worker)
         self._given.pop(worker, None)
         self._turns.pop(worker, None)
+        self._silent.pop(worker, None)
         self.work_arrived()
         for task in await self._store.unfinished():
             if task.state is State.RUNNING and task.worker == worker:
@@ -158,8 +168,9 @@ class Desk:
         Returns the workers that must be killed: they hold leases no longer, but may not know or not care.
         """
         now = self._clock.now()
-        unwelcome: set[str] = set()
-        for task in await self._store.unfinished():
+        tasks = await self._store.unfinished()
+        unwelcome = self._fallen_silent({task.worker for task in tasks if task.worker is not None}, now)
+        for task in tasks:
             running = task.state is State.RUNNING
             if task.scheduled_at is not None and now >= task.scheduled_at + self._timeout:
                 ended = await self._time_out(task)
@@ -170,6 +181,16 @@ class Desk:
             if ended and running and task.worker is not None:
                 unwelcome.add(task.worker)
         return frozenset(unwelcome)
+
+    def _fallen_silent(self, busy: set[str], now: int) -> set[str]:
+        """The workers without work that have not asked for any for too long."""
+        for worker in busy & self._silent.keys():
+            self._silent[worker] = now
+        fallen = {worker for worker, since in self._silent.items() if now >= since + self._lease}
+        for worker in fallen:
+            del self._silent[worker]
+            log.warning("worker silent", worker=worker)
+        return fallen
 
     async def _lose(self, task: Task, why: str, *, cap: int | None = None) -> bool:
         now, exhausted = self._clock.now(), _failed(AlgorithmError())

@@ -143,6 +143,44 @@ async def test_a_task_that_still_waits_for_its_first_worker_has_all_the_time_the
     assert (await office.row(task)).state is State.PENDING
 
 
+async def test_a_worker_without_work_that_asks_for_none_is_unwelcome_after_the_time_of_a_lease() -> None:
+    office = Office()
+    assert await office.desk.claim("w1-a", engines=STILL) is None
+    office.clock.advance(LEASE - 1)
+    assert await office.desk.look_after() == frozenset()
+    office.clock.advance(1)
+    assert await office.desk.look_after() == {"w1-a"}
+    assert await office.desk.look_after() == frozenset(), "once is enough"
+
+
+async def test_a_worker_that_asks_or_works_or_has_just_finished_is_welcome() -> None:
+    office = Office(patience=PATIENCE)
+    asking = asyncio.create_task(office.desk.claim("w1-a", engines=STILL))
+    await asyncio.sleep(0)
+    office.clock.advance(LEASE)
+    assert await office.desk.look_after() == frozenset(), "it asks"
+    await office.order()
+    lease = await asking
+    assert lease is not None
+    for _ in range(3):
+        office.clock.advance(LEASE - 1)
+        assert await office.desk.renew(lease.task_id, lease.attempt, phase="", progress=0.0)
+        assert await office.desk.look_after() == frozenset(), "it works"
+    await office.desk.settle(lease.task_id, lease.attempt, FAILED)
+    office.clock.advance(LEASE - 1)
+    assert await office.desk.look_after() == frozenset(), "it has just finished"
+    office.clock.advance(1)
+    assert await office.desk.look_after() == {"w1-a"}
+
+
+async def test_nobody_waits_for_a_dead_worker_to_ask() -> None:
+    office = Office()
+    assert await office.desk.claim("w1-a", engines=STILL) is None
+    await office.desk.worker_died("w1-a")
+    office.clock.advance(LEASE)
+    assert await office.desk.look_after() == frozenset()
+
+
 async def test_a_restart_takes_running_work_back_uncharged_and_fences_the_old_worker() -> None:
     office = Office()
     task = await office.order()
