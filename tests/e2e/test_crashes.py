@@ -59,9 +59,10 @@ class Nemesis:
         self._send(signal.SIGKILL)
 
     def freeze(self) -> None:
-        """Every other time, things go on until it is given up."""
+        """Every other time, a busy one, and things go on until it is given up."""
+        busy = self._busy()
         frozen = self._send(signal.SIGSTOP)
-        if self._random.random() < 0.5:
+        if frozen in busy and self._random.random() < 0.5:
             until("a frozen worker is killed", lambda: frozen not in self._deployment.workers())
 
     def server(self) -> None:
