@@ -3,6 +3,7 @@
 import http.client
 import json
 import socket
+import time
 
 import pytest
 
@@ -55,6 +56,7 @@ def test_a_wrong_method_is_405_in_the_one_shape(idle_service: Service, method: s
         b"GET /api/v1/tasks HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n",
         b"GET /api/v1/tasks/\xe9\xa6\x96 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer sk-not-a-key\r\n\r\n",
         b"GET /api/v1/tasks HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\xfe\r\n\r\n",
+        b"CONNECT 127.0.0.1:80 HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
 )
 def test_what_is_hardly_http_is_refused_in_the_one_shape_too(idle_service: Service, raw: bytes) -> None:
@@ -66,6 +68,28 @@ def test_what_is_hardly_http_is_refused_in_the_one_shape_too(idle_service: Servi
         reply = Reply(status=answer.status, headers=headers, body=answer.read())
     assert 400 <= reply.status < 500
     assert_flat(reply, reply.status, reply.json["code"])
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_an_offer_of_another_protocol_costs_a_request_nothing(
+    idle_service: Service, gallery: str, at_once: bool
+) -> None:
+    frames = {"first_frame_url": f"{gallery}/first_frame.png", "last_frame_url": f"{gallery}/last_frame.png"}
+    body = json.dumps({"model": "wan2.2-kf2v-flash", "input": frames}).encode()
+    head = (
+        f"POST {CREATE} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {idle_service.api_key}\r\n"
+        "X-DashScope-Async: enable\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+        f"HTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\nContent-Length: {len(body)}\r\n\r\n"
+    ).encode()
+    with socket.create_connection(idle_service.address, timeout=30) as line:
+        for _ in range(2):
+            for part in (head + body,) if at_once else (head[:40], head[40:], body[:9], body[9:]):
+                line.sendall(part)
+                time.sleep(0.02)
+            answer = http.client.HTTPResponse(line)
+            answer.begin()
+            assert answer.status == 200
+            assert json.loads(answer.read())["output"]["task_status"] == "PENDING"
 
 
 @pytest.mark.parametrize("path", ["/api/v1/tasks", "/api/v1/models", "/api/v1/tasks/some-id", "/healthz", "/readyz"])

@@ -5,6 +5,7 @@ import asyncio
 import uuid
 from typing import cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
@@ -42,7 +43,43 @@ class Protocol(HttpToolsProtocol):
         if self.server_state.closed:
             self.shutdown()
 
+    def data_received(self, data: bytes) -> None:
+        """Read on; a request that offers to go on in another protocol is read once more without the offer.
+
+        ``curl --http2`` and the JDK's own HTTP client offer HTTP/2 with every request over plain HTTP, a create
+        included. The parser stops behind the head of such a request and leaves its body unread, as if it were the
+        other protocol's already.
+        """
+        self._unset_keepalive_if_required()
+        try:
+            while data:
+                try:
+                    self.parser.feed_data(data)
+                except httptools.HttpParserUpgrade as stopped:
+                    data = self._head_without_offer() + data[stopped.args[0] :]
+                else:
+                    return
+        except httptools.HttpParserError:
+            self.send_400_response("")
+
+    def _head_without_offer(self) -> bytes:
+        """What the parser has just read, for a new parser. Raises HttpParserError for CONNECT, all of which is one."""
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        if method == b"CONNECT":
+            raise httptools.HttpParserError
+        head = [b"%s %s HTTP/%s" % (method, self.url, version)]
+        head += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
+        return b"\r\n".join((*head, b"", b""))
+
+    def on_message_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            super().on_message_complete()
+
     def on_headers_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         super().on_headers_complete()
         if self.server_state.closing:
             self.cycle.keep_alive = False
