@@ -73,7 +73,12 @@ def make_video(
 
 def _write_whole(out: Path, data: bytes) -> None:
     with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}-", delete=False) as file:
-        file.write(data)
-    unfinished = Path(file.name)
-    unfinished.chmod(0o644)
-    unfinished.replace(out)
+        unfinished = Path(file.name)
+        try:
+            file.write(data)
+            file.flush()
+            unfinished.chmod(0o644)
+            unfinished.replace(out)
+        except BaseException:
+            unfinished.unlink(missing_ok=True)
+            raise

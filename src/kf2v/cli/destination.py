@@ -19,6 +19,8 @@ def destination(wanted: Path | None, name: str) -> Path:
     """
     name = re.sub(r"[^\w.-]", "_", name).lstrip(".") or "video.mp4"
     path = Path(name) if wanted is None else wanted / name if wanted.is_dir() else wanted
+    if path.exists() and not path.is_file():
+        raise _unusable(path, "it is no file")  # a video in place of /dev/null would be the end of /dev/null
     if not path.parent.is_dir():
         raise _unusable(path, f"there is no directory {path.parent}")
     if not os.access(path.parent, os.W_OK):

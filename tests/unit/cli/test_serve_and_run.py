@@ -1,6 +1,7 @@
 """A service that cannot start says so in one line; a video needs no service."""
 
 import json
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -99,3 +100,11 @@ def test_run_with_something_that_is_no_picture_fails_like_a_task(kf2v: Kf2v, fra
 def test_run_refuses_what_the_api_would_refuse(kf2v: Kf2v, frames: Frames, words: tuple[str, str]) -> None:
     ran = kf2v("run", *frames, "--engine", "still", *words)
     assert (ran.code, ran.out) == (2, "")
+
+
+def test_a_video_never_takes_the_place_of_what_is_no_file(kf2v: Kf2v, frames: Frames, home: Path) -> None:
+    os.mkfifo(home / "pipe")
+    ran = kf2v("run", *frames, "--engine", "still", "-o", "pipe")
+    assert (ran.code, ran.out) == (2, "")
+    assert "pipe" in ran.err
+    assert (home / "pipe").is_fifo()
