@@ -164,6 +164,7 @@ def test_ranges_give_parts(service: Service, video_url: str) -> None:
         ("bytes=100-", whole[100:]),
         ("bytes=-7", whole[-7:]),
         (f"bytes=10-{len(whole) + 1000}", whole[10:]),
+        (f"bytes=0-99,{len(whole)}-", whole[:100]),
     ):
         reply = service.get(video_url, headers={"Range": asked}, key=None)
         assert reply.status == 206, asked

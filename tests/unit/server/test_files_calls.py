@@ -6,6 +6,7 @@ import pytest
 
 from house import House, Open
 from kf2v.clock import HOUR
+from kf2v.server.v1.files import RangeNotSatisfiable, parts_of
 
 FILM = bytes(range(256)) * 40
 
@@ -85,3 +86,21 @@ def test_what_has_not_changed_is_304(house: House) -> None:
     again = house.call("GET", link, key=None, headers={"If-None-Match": etag})
     assert again.status_code == 304
     assert again.content == b""
+
+
+def test_one_of_several_known_versions_is_enough_for_304(house: House) -> None:
+    link = finished(house)
+    etag = house.call("GET", link, key=None).headers["etag"]
+    answer = house.call("GET", link, key=None, headers={"If-None-Match": f'"older", W/{etag}'})
+    assert (answer.status_code, answer.content) == (304, b"")
+    assert house.call("GET", link, key=None, headers={"If-None-Match": '"older", "oldest"'}).content == FILM
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-4,999999-", "bytes=999999-1999999, 0-4", "bytes=-0,0-4"])
+def test_parts_beyond_the_end_do_not_cost_the_parts_that_are_there(asked: str) -> None:
+    assert parts_of(asked, len(FILM)) == ["0-4"]
+
+
+def test_a_range_with_nothing_there_is_not_satisfiable() -> None:
+    with pytest.raises(RangeNotSatisfiable):
+        parts_of("bytes=999999-,-0", len(FILM))

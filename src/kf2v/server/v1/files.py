@@ -67,36 +67,44 @@ class Files:
         except NoSuchBlob as error:
             raise NotFound from error
         headers = {"etag": etag, "cache-control": "private, max-age=86400", "accept-ranges": "bytes"}
-        if exchange.header(b"if-none-match") in (etag, f"W/{etag}", "*"):
+        if is_known(exchange.header(b"if-none-match") or "", etag):
             return Response(status_code=304, headers=headers)
         if path is None:
             return Response(self._blobs.read(video.key), media_type="video/mp4", headers=headers)
         asked = exchange.header(b"range")
         if asked is not None:
             try:
-                sensible = exchange.header(b"if-range") in (None, etag) and is_range(asked, video.size)
+                spans = parts_of(asked, video.size) if exchange.header(b"if-range") in (None, etag) else []
             except RangeNotSatisfiable as error:
                 there = f"bytes */{video.size}".encode()
                 return refusal(error, exchange.request_id, headers=((b"content-range", there),))
-            if not sensible:
-                others = [(name, value) for name, value in exchange.scope["headers"] if name != b"range"]
-                exchange.scope["headers"] = others
+            others = [(name, value) for name, value in exchange.scope["headers"] if name != b"range"]
+            wanted = [(b"range", f"bytes={','.join(spans)}".encode())] if spans else []
+            exchange.scope["headers"] = others + wanted
         return FileResponse(path, media_type="video/mp4", headers=headers)
 
 
-def is_range(header: str, size: int) -> bool:
-    """Whether ``header`` asks for parts of a file of ``size`` bytes; False where it makes no sense and is to be
-    ignored, as RFC 9110, section 14.2 has it. Raises RangeNotSatisfiable for a part beyond the end."""
+def is_known(header: str, etag: str) -> bool:
+    """Whether an ``If-None-Match`` names ``etag``, weak or strong, RFC 9110, section 13.1.2."""
+    return any(tag.strip() in (etag, f"W/{etag}", "*") for tag in header.split(","))
+
+
+def parts_of(header: str, size: int) -> list[str]:
+    """The spans of a ``Range`` that a file of ``size`` bytes has; none where the header makes no sense and is to be
+    ignored, as RFC 9110, section 14.2 has it. Raises RangeNotSatisfiable if all of them lie beyond the end."""
     unit, _, spans = header.partition("=")
     if unit.strip().lower() != "bytes":
-        return False
+        return []
+    there: list[str] = []
     for text in spans.split(","):
         span = _SPAN.fullmatch(text.strip())
         if span is None or span[1] == span[2] == "" or max(len(span[1]), len(span[2])) > 18:
-            return False
+            return []
         start = int(span[1]) if span[1] else size - int(span[2])
         if span[1] and span[2] and int(span[2]) < start:
-            return False
-        if start >= size:
-            raise RangeNotSatisfiable
-    return True
+            return []
+        if start < size:
+            there.append(span[0])
+    if not there:
+        raise RangeNotSatisfiable
+    return there
