@@ -19,6 +19,8 @@ def test_a_data_uri_gives_back_its_bytes(data: bytes) -> None:
     assert decode_data("f", f"data:image/jpeg;base64,{broken_lines}") == data
     percent = encoded.replace("+", "%2B").replace("/", "%2F").replace("=", "%3D")
     assert decode_data("f", f"data:image/jpeg;base64,{percent}") == data
+    lower = encoded.replace("+", "%2b").replace("/", "%2f").replace("=", "%3d")
+    assert decode_data("f", f"data:image/jpeg;base64,{lower}") == data
 
 
 def test_ten_megabytes_are_the_limit_to_the_byte() -> None:
@@ -32,7 +34,14 @@ def test_ten_megabytes_are_the_limit_to_the_byte() -> None:
 
 @pytest.mark.parametrize(
     "reference",
-    ["https://example.com/a.png", "oss://any thing/首 帧+%.png", "data:image/webp;base64,AAAA", "DATA:;base64,AAAA"],
+    [
+        "https://example.com/a.png",
+        "oss://any thing/首 帧+%.png",
+        "data:image/webp;base64,AAAA",
+        "DATA:;base64,AAAA",
+        "data:image/jpeg;BASE64,AAAA",
+        "data:image/jpeg; charset=utf-8; base64,AAAA",
+    ],
 )
 def test_usable_references_have_no_flaw(reference: str) -> None:
     assert check_reference("input.first_frame_url", reference) is None
@@ -46,6 +55,13 @@ def test_the_flaw_names_the_field_and_what_came(reference: str) -> None:
     assert flaw is not None
     assert "input.first_frame_url" in flaw.message
     assert reference in flaw.message
+
+
+def test_the_flaw_says_what_came_once_and_without_its_secrets() -> None:
+    flaw = check_reference("f", "http://user:s3cret@a.example/x.png?Signature=s3cret")
+    assert flaw is not None
+    assert flaw.message.count("got '") == 1
+    assert "s3cret" not in flaw.message
 
 
 def test_a_long_reference_is_not_repeated_whole() -> None:

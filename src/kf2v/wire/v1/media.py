@@ -4,7 +4,7 @@ import base64
 import binascii
 import re
 
-from kf2v.errors import ApiError, InvalidMediaUrl, InvalidParameter
+from kf2v.errors import InvalidMediaUrl, InvalidParameter
 from kf2v.net.guard import parse_frame_url
 
 OSS = "oss://"
@@ -12,8 +12,11 @@ OSS = "oss://"
 FRAME_LIMIT = 10 * 1024 * 1024
 
 _DATA = re.compile(
-    r"data:(?P<mime>[\w.+-]+/[\w.+-]+)?(?P<parameters>(?:;[\w.+-]+=[^;,]*)*)(?P<base64>;base64)?,", re.ASCII
+    r"data:(?P<mime>[\w.+-]+/[\w.+-]+)?(?P<parameters>(?:; *[\w.+-]+=[^;,]*)*)(?P<base64>; *base64)?,",
+    re.ASCII | re.IGNORECASE,
 )
+#: what of base64 clients escape
+_ESCAPED = re.compile(r"%(2B|2F|3D)", re.IGNORECASE)
 
 
 def is_data(reference: str) -> bool:
@@ -37,13 +40,11 @@ def check_reference(field: str, reference: str) -> InvalidParameter | None:
         elif not is_upload(reference):
             parse_frame_url(reference)
         elif not upload_key(reference):
-            raise InvalidMediaUrl
-    except ApiError as error:
-        came = reference if len(reference) <= 80 else reference[:80] + "…"
-        return InvalidMediaUrl(
-            f"{InvalidMediaUrl.sentence} {field} should be an http(s), oss:// or data: URL, but got '{came}'. "
-            f"{error.message.removeprefix(InvalidMediaUrl.sentence).strip()}".strip()
-        )
+            raise InvalidMediaUrl(f"{InvalidMediaUrl.sentence} The key of the upload is missing; got '{OSS}'.")
+    except InvalidMediaUrl as error:
+        why = error.message.removeprefix(InvalidMediaUrl.sentence).strip()
+        wanted = f"{field} should be an http(s), oss:// or data: URL."
+        return InvalidMediaUrl(f"{InvalidMediaUrl.sentence} {wanted} {why}")
     return None
 
 
@@ -51,9 +52,12 @@ def _data_header(uri: str) -> int:
     """Where the data starts. Raises InvalidMediaUrl."""
     header = _DATA.match("data:" + uri[5:2048])
     if header is None or not header["base64"]:
-        raise InvalidMediaUrl(f"{InvalidMediaUrl.sentence} A data: URL should read data:image/png;base64,….")
+        came = uri if len(uri) <= 80 else uri[:80] + "…"
+        why = f"A data: URL should read data:image/png;base64,…; got '{came}'."
+        raise InvalidMediaUrl(f"{InvalidMediaUrl.sentence} {why}")
     if header["mime"] and not header["mime"].lower().startswith(("image/", "application/octet-stream")):
-        raise InvalidMediaUrl(f"{InvalidMediaUrl.sentence} A data: URL should hold an image, not {header['mime']}.")
+        why = f"A data: URL should hold an image; got '{header[0][:80]}…'."
+        raise InvalidMediaUrl(f"{InvalidMediaUrl.sentence} {why}")
     return header.end()
 
 
@@ -62,7 +66,7 @@ def decode_data(field: str, uri: str) -> bytes:
     text = "".join(uri[_data_header(uri) :].split())
     if len(text) > FRAME_LIMIT * 4 // 3 + 4:
         raise InvalidParameter(f"Exceeded limit on max bytes per data-uri item : {FRAME_LIMIT}. {field} is larger.")
-    text = text.replace("%2B", "+").replace("%2F", "/").replace("%3D", "=")
+    text = _ESCAPED.sub(lambda escaped: chr(int(escaped[1], 16)), text)
     try:
         data = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
