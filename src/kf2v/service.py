@@ -90,8 +90,8 @@ async def _live(settings: Settings, ending: _Ending) -> None:
         listener = house.enter_context(contextlib.closing(_listen(settings.host, settings.port)))
         base = f"http://{_printable(settings.host)}:{listener.getsockname()[1]}"
 
-        async def mourn(name: str) -> None:
-            await front.desk.worker_died(name)
+        async def mourn(name: str) -> bool:
+            return await front.desk.worker_died(name)
 
         pool = ProcessPool(
             _worker_command(settings), settings.workers, on_exit=mourn, env=_worker_environment(settings)

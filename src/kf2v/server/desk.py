@@ -141,16 +141,20 @@ class Desk:
         self.work_arrived()
         return True
 
-    async def worker_died(self, worker: str) -> None:
-        """Its process ended, and with it whatever it was doing. While draining that is nobody's fault."""
+    async def worker_died(self, worker: str) -> bool:
+        """Its process ended, and with it whatever it was doing; whether there was something.
+
+        While draining that is nobody's fault.
+        """
         self._dead.append(worker)
         self._given.pop(worker, None)
         self._turns.pop(worker, None)
         self._silent.pop(worker, None)
         self.work_arrived()
-        for task in await self._store.unfinished():
-            if task.state is State.RUNNING and task.worker == worker:
-                await (self.hand_back(task.id, task.attempt) if self._draining else self._lose(task, "worker died"))
+        lost = [task for task in await self._store.unfinished() if (task.state, task.worker) == (State.RUNNING, worker)]
+        for task in lost:
+            await (self.hand_back(task.id, task.attempt) if self._draining else self._lose(task, "worker died"))
+        return bool(lost)
 
     async def recover(self) -> None:
         """At start, before the first claim: whoever was working did so for a server that is gone."""

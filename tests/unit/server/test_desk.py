@@ -173,6 +173,17 @@ async def test_a_worker_that_asks_or_works_or_has_just_finished_is_welcome() -> 
     assert await office.desk.look_after() == {"w1-a"}
 
 
+async def test_the_end_of_a_worker_tells_whether_it_had_work() -> None:
+    office = Office()
+    await office.order()
+    await office.claimed("w1-a")
+    assert await office.desk.worker_died("w1-b") is False
+    assert await office.desk.worker_died("w1-a") is True
+    lease = await office.claimed("w1-c")
+    await office.desk.settle(lease.task_id, lease.attempt, FAILED)
+    assert await office.desk.worker_died("w1-c") is False
+
+
 async def test_nobody_waits_for_a_dead_worker_to_ask() -> None:
     office = Office()
     assert await office.desk.claim("w1-a", engines=STILL) is None

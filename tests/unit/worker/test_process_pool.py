@@ -167,6 +167,20 @@ def test_pauses_grow_only_while_it_looks_hopeless() -> None:
     assert seen == pytest.approx([0, 0, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 0, 0])
 
 
+async def test_children_that_die_of_their_work_are_replaced_without_a_pause() -> None:
+    ends = 0
+
+    async def note(name: str) -> bool:
+        nonlocal ends
+        ends += 1
+        return True
+
+    pool = ProcessPool([sys.executable, "-I", "-S", "-c", ""], 1, note, longest_pause=3600.0)
+    await pool.start()
+    await until(lambda: ends >= 13)  # with pauses the thirteenth would come after a minute and a half
+    await pool.stop()
+
+
 async def test_an_end_that_cannot_be_noted_costs_no_child(tmp_path: Path) -> None:
     ends = 0
 

@@ -32,17 +32,18 @@ class ProcessPool:
         self,
         command: Sequence[str],
         count: int,
-        on_exit: Callable[[str], Awaitable[None]],
+        on_exit: Callable[[str], Awaitable[bool | None]],
         *,
         env: Mapping[str, str] | None = None,
         longest_pause: float = 10.0,
         settled_after: float = 5.0,
     ) -> None:
-        """``on_exit`` is told the name of each child that ended, before its successor starts.
+        """``on_exit`` is told the name of each child that ended, before its successor starts, and says whether it
+        had work when it did.
 
-        ``env`` is the children's whole environment; None inherits. A child that ends within ``settled_after``
-        seconds of its start, and not for the first time in a row, is replaced after a pause that doubles up to
-        ``longest_pause`` seconds.
+        ``env`` is the children's whole environment; None inherits. A child that ends without work within
+        ``settled_after`` seconds of its start, and not for the first time in a row, is replaced after a pause that
+        doubles up to ``longest_pause`` seconds. With work, the work is to blame, and others should not wait for it.
         """
         self._command = tuple(command)
         self._count = count
@@ -94,14 +95,14 @@ class ProcessPool:
         pauses = Pauses(self._longest_pause)
         while not self._draining.is_set():
             name, began = f"w{seat}-{secrets.token_hex(4)}", loop.time()
-            await self._live(name)
-            pauses.ended(early=loop.time() - began < self._settled_after)
+            had_work = await self._live(name)
+            pauses.ended(early=not had_work and loop.time() - began < self._settled_after)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pauses.next):
                     await self._draining.wait()
 
-    async def _live(self, name: str) -> None:
-        """One child, from its start to its end."""
+    async def _live(self, name: str) -> bool:
+        """One child, from its start to its end; whether it had work then."""
         try:
             child = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -114,7 +115,7 @@ class ProcessPool:
             )
         except OSError:
             log.exception("worker could not be started", worker=name)
-            return
+            return False
         self._children[name] = child
         if self._draining.is_set():
             _ask_to_stop(child)
@@ -124,9 +125,10 @@ class ProcessPool:
             del self._children[name]
         log.info("worker ended", worker=name, status=status)
         try:
-            await self._on_exit(name)
+            return bool(await self._on_exit(name))
         except Exception:
             log.exception("the end of a worker could not be noted", worker=name)
+            return False
 
 
 class Pauses:
