@@ -17,6 +17,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from kf2v.net.guard import AllowedHosts
+
 #: where settings are looked for, the first one wins
 FILES = (Path("kf2v.toml"), Path(platformdirs.user_config_dir("kf2v")) / "config.toml")
 
@@ -80,6 +82,12 @@ class Settings(BaseSettings):
     def _split_hosts(cls, value: object) -> object:
         if isinstance(value, str):
             return frozenset(host.strip().lower() for host in value.split(",") if host.strip())
+        return value
+
+    @field_validator("fetch_allow_hosts")
+    @classmethod
+    def _readable_hosts(cls, value: frozenset[str]) -> frozenset[str]:
+        AllowedHosts(value)  # what workers make of it later; a server whose workers all die of it serves nobody
         return value
 
     @field_validator("public_url")

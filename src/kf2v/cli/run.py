@@ -85,19 +85,21 @@ def run(
 
 
 def _picture(given: str, settings: Settings) -> bytes:
-    """The bytes of a frame. The host of a URL was typed by whoever runs this, so its address need not be public."""
-    if not given.startswith(("http://", "https://")):
+    """The bytes of a frame. The host of a URL was typed by whoever runs this, so its address need not be public.
+
+    Raises ApiError for a URL that cannot be read or fetched.
+    """
+    if not given.lower().startswith(("http://", "https://")):
         file = local_file(given)
         try:
             return file.read_bytes()
         except OSError as error:
             raise CommandFailed("Usage", f"{file} cannot be read: {error.strerror or error}") from error
-    from urllib.parse import urlsplit
-
     from kf2v.net.fetch import Fetcher
+    from kf2v.net.guard import parse_frame_url
     from kf2v.wire.v1.media import FRAME_LIMIT
 
-    host = urlsplit(given).hostname or ""
+    host = parse_frame_url(given).host
     allowed = settings.fetch_allow_hosts | {f"[{host}]" if ":" in host else host}
     return Fetcher(allow_hosts=allowed, timeout=settings.fetch_timeout, max_bytes=FRAME_LIMIT).fetch(given)
 

@@ -57,6 +57,16 @@ def test_a_flag_that_cannot_be_used_is_named(kf2v: Kf2v, words: tuple[str, str],
     assert named in ran.err
 
 
+@pytest.mark.parametrize("entry", ["http://frames.example/", "10.0.0.0/8", "*.example.com"])
+def test_hosts_that_no_worker_could_read_are_told_at_the_start(
+    kf2v: Kf2v, monkeypatch: pytest.MonkeyPatch, entry: str
+) -> None:
+    monkeypatch.setenv("KF2V_FETCH_ALLOW_HOSTS", f"127.0.0.1,{entry}")
+    ran = kf2v("serve", "--port", "0")
+    assert told_in_short(ran, 1)
+    assert entry in ran.err
+
+
 def test_run_makes_a_video_with_no_server(kf2v: Kf2v, frames: Frames) -> None:
     ran = kf2v("run", *frames, "-o", "out.mp4", "-r", "480P", "--seed", "7", "--engine", "still")
     assert (ran.code, ran.out) == (0, "out.mp4\n")
@@ -76,6 +86,13 @@ def test_run_fetches_frames_from_any_host_that_was_typed(
     assert (ran.code, ran.out) == (8, "")
     assert "InvalidURL: " in ran.err
     assert not (home / "none.mp4").exists()
+
+
+@pytest.mark.parametrize("url", ["http://[::1/a.png", "http:///a.png", "https://a b/c.png", "http://a.example:99999/"])
+def test_run_refuses_a_url_that_cannot_be_read(kf2v: Kf2v, frames: Frames, url: str) -> None:
+    ran = kf2v("run", url, frames[1], "--engine", "still", "-q")
+    assert told_in_short(ran, 2)
+    assert ran.err.startswith("InvalidParameter: The provided URL does not appear to be valid.")
 
 
 def test_run_as_json_tells_what_was_made(kf2v: Kf2v, frames: Frames) -> None:
