@@ -4,6 +4,8 @@ Polls come in thousands a second, so the path of a JSON answer is this and nothi
 files with ranges) takes the web framework's own classes.
 """
 
+import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -15,6 +17,8 @@ from starlette.types import Message, Receive, Scope, Send
 from kf2v.errors import ApiError, PayloadTooLarge
 
 JSON = b"application/json"
+#: seconds without a word after which the rest of a refused body is no longer waited for
+SILENCE = 10.0
 _encode = msgspec.json.Encoder().encode
 
 
@@ -44,9 +48,11 @@ class Inbox:
 
     async def drain(self, limit: int) -> None:
         """Read the rest, up to ``limit`` bytes in all, and forget it: a client that is still sending does not
-        listen, and would see a broken connection instead of its answer."""
-        while not self.ended and self.size <= limit:
-            await self()
+        listen, and would see a broken connection instead of its answer. One that falls silent listens."""
+        with contextlib.suppress(TimeoutError):
+            while not self.ended and self.size <= limit:
+                async with asyncio.timeout(SILENCE):
+                    await self()
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,10 +1,13 @@
 """What holds on every path and method: one shape of error, one request id, no redirects; and the operators' routes."""
 
+import asyncio
+
 import pytest
 from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
 from house import House
+from kf2v.server import exchange
 from kf2v.server.app import App
 from kf2v.server.exchange import Exchange, Reply
 from kf2v.server.operations import Metrics
@@ -57,7 +60,7 @@ def test_an_unknown_path_is_404(house: House) -> None:
 
 
 def test_a_bug_is_500_in_the_same_shape_and_tells_nothing(house: House) -> None:
-    async def broken(exchange: Exchange) -> Reply:
+    async def broken(_: Exchange) -> Reply:
         raise RuntimeError("the secret is 42")
 
     app = App(Routes([Route("GET", "/broken", broken)]), Metrics())
@@ -76,6 +79,27 @@ def test_a_bug_is_500_in_the_same_shape_and_tells_nothing(house: House) -> None:
     assert sent[0]["status"] == 500
     assert b'"code":"InternalError"' in sent[1]["body"]  # type: ignore[operator]
     assert b"42" not in sent[1]["body"]  # type: ignore[operator]
+
+
+def test_who_promises_a_body_and_falls_silent_is_refused_all_the_same(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "SILENCE", 0.01)
+    parts = [b"a beginning"]
+    sent: list[dict[str, object]] = []
+
+    async def receive() -> dict[str, object]:
+        if not parts:
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": parts.pop(), "more_body": True}
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    scope: Scope = {"type": "http", "method": "POST", "path": "/nowhere", "headers": [], "query_string": b""}
+    house.run(house.front.app(scope, receive, send))  # type: ignore[arg-type]
+    assert sent[0]["status"] == 404
+    assert b'"code":"NotFound"' in sent[1]["body"]  # type: ignore[operator]
 
 
 def test_websockets_are_closed(house: House) -> None:
