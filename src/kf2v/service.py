@@ -123,6 +123,8 @@ async def _live(settings: Settings, ending: _Ending) -> None:
         await ending.unless_hurried(asyncio.create_task(pool.drain(settings.drain_seconds)))
         closing = asyncio.create_task(door.close())
         await ending.unless_hurried(closing, seconds=max(LAST_ANSWERS, ending.left_of(settings.drain_seconds)))
+        if not closing.done():
+            log.warning("clients cut off", connections=len(door.server_state.connections))
 
 
 @asynccontextmanager

@@ -26,7 +26,7 @@ ORDER = json.dumps(order()).encode()
 @pytest.fixture
 def deployment(tmp_path: Path) -> Iterator[Deployment]:
     """Takes orders and makes nothing."""
-    with deployed(tmp_path, workers=0, drain_seconds="1") as made:
+    with deployed(tmp_path, workers=0, drain_seconds="20") as made:
         yield made
         assert not made.complaints()
 
@@ -61,10 +61,12 @@ class Customer(threading.Thread):
                 connection.connect() if connection.sock is None else None
             except OSError:
                 return
+            began = time.monotonic()
             try:
                 self._order(connection)
             except (OSError, http.client.HTTPException) as error:
-                self.broken.append(f"{type(error).__name__}: {error}")
+                took = time.monotonic() - began
+                self.broken.append(f"{type(error).__name__} after {took:.3f} s, {self._keeps=}: {error}")
                 connection.close()
             if not self._keeps:
                 connection.close()
@@ -90,7 +92,7 @@ def test_no_customer_is_cut_off_and_no_order_forgotten(deployment: Deployment, n
     assert deployment.end(number) == 0
     for customer in customers:
         customer.join(PATIENCE)
-    assert not [broken for customer in customers for broken in customer.broken]
+    assert not [broken for customer in customers for broken in customer.broken], deployment.log_tail()
     assert not [refused for customer in customers for refused in customer.refused]
     service = deployment.start()
     accepted = [task_id for customer in customers for task_id in customer.accepted]
@@ -116,14 +118,16 @@ def test_a_request_that_is_being_sent_is_heard_to_its_end(deployment: Deployment
     assert deployment.process.wait(PATIENCE) == 0
 
 
-def test_a_client_that_says_nothing_more_keeps_nobody_waiting(deployment: Deployment) -> None:
-    deployment.start()
-    with socket.create_connection(("127.0.0.1", deployment.port)) as silent:
-        silent.sendall(f"POST {CREATE} HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\n".encode())
-        silent.sendall(b"{")
-        began = time.monotonic()
-        assert deployment.end() == 0
-        assert time.monotonic() - began < 1 + A_LITTLE
+def test_a_client_that_says_nothing_more_is_cut_off_in_the_end(tmp_path: Path) -> None:
+    with deployed(tmp_path, workers=0, drain_seconds="1") as deployment:
+        deployment.start()
+        with socket.create_connection(("127.0.0.1", deployment.port)) as silent:
+            silent.sendall(f"POST {CREATE} HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\n{{".encode())
+            began = time.monotonic()
+            assert deployment.end() == 0
+            assert time.monotonic() - began < 1 + A_LITTLE
+        assert any('"event": "clients cut off"' in line for line in deployment.log)
+        assert not deployment.complaints()
 
 
 def test_what_runs_is_finished_if_there_is_time(tmp_path: Path) -> None:
