@@ -44,8 +44,8 @@ class Sweeper:
         return forgotten
 
     async def sweep_orphans(self) -> int:
-        """Delete old videos and frames whose task is gone, or settled with another file, and what interrupted writes
-        left; returns how many those were."""
+        """Delete old videos and frames whose task is gone, or settled with another file, uploads that never got a row,
+        and what interrupted writes left; returns how many those were."""
         before = self._clock.now() - ORPHAN_AGE
         partial = await asyncio.to_thread(lambda: self._blobs.forget_partial(before=before))
         orphans: list[str] = []
@@ -53,6 +53,7 @@ class Sweeper:
             task = await self._store.get(key.split("/")[1])
             if task is None or (task.state.final and key not in _blobs_of(task)):
                 orphans.append(key)
+        orphans += await asyncio.to_thread(self._uploads_without_rows, before - self._retention.upload)
         await asyncio.to_thread(self._delete, orphans)
         return len(orphans) + partial
 
@@ -63,6 +64,10 @@ class Sweeper:
             for blob in self._blobs.walk(prefix)
             if blob.modified_at <= before and blob.key.count("/") == 2
         ]
+
+    def _uploads_without_rows(self, before: int) -> list[str]:
+        """Files that were written before an upload's row could still be there."""
+        return [blob.key for blob in self._blobs.walk("uploads/") if blob.modified_at <= before]
 
     def _delete(self, keys: list[str]) -> None:
         for key in keys:

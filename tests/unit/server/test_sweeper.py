@@ -73,3 +73,13 @@ def test_orphans_go_when_they_are_old_and_results_stay(house: House, sweeper: Sw
     house.clock.advance(max(0, newest - house.clock.now()) + HOUR)
     assert house.run(sweeper.sweep_orphans()) == 3
     assert keys(house) == {result}
+
+
+def test_an_upload_that_never_got_its_row_goes_too(house: House, sweeper: Sweeper) -> None:
+    house.blobs.put("uploads/cut-short", picture())
+    written = next(iter(house.blobs.walk())).modified_at
+    house.clock.advance(written - house.clock.now() + 49 * HOUR - 1)
+    assert house.run(sweeper.sweep_orphans()) == 0, "its row may be there"
+    house.clock.advance(1)
+    assert house.run(sweeper.sweep_orphans()) == 1
+    assert keys(house) == set()

@@ -269,6 +269,12 @@ def test_a_query_that_makes_no_sense_is_refused(house: House, query: str, words:
         assert word in answer.json()["message"]
 
 
+def test_a_list_says_nothing_with_null(house: House) -> None:
+    house.finish(house.created())
+    house.created()
+    assert "null" not in house.call("GET", "/api/v1/tasks").text
+
+
 def test_forgotten_tasks_are_not_listed(house: House) -> None:
     task_id = house.created()
     house.finish(task_id)

@@ -8,7 +8,7 @@ from kf2v.wire.v1 import times
 
 
 def output(task: Task, *, video_url: str | None) -> dict[str, object]:
-    """``output`` of a known task; ``video_url`` is shown once it has SUCCEEDED."""
+    """``output`` of a known task; ``video_url``, if there is one, is shown once it has SUCCEEDED."""
     shown: dict[str, object] = {
         "task_id": task.id,
         "task_status": task.state.shown,
@@ -21,7 +21,8 @@ def output(task: Task, *, video_url: str | None) -> dict[str, object]:
     if task.outcome is None:
         return shown
     if task.state is State.SUCCEEDED:
-        shown["video_url"] = video_url
+        if video_url is not None:
+            shown["video_url"] = video_url
         shown["orig_prompt"] = task.job.prompt
         if task.outcome.actual_prompt is not None:
             shown["actual_prompt"] = task.outcome.actual_prompt
