@@ -21,6 +21,8 @@ from kf2v.server.protocol import Connections, Protocol
 KEEP_ALIVE = 75
 #: seconds that handlers get to notice that they were cut off
 SLAM = 1.0
+#: how often somebody else may be quicker
+BAR_TRIES = 100
 
 
 class FrontDoor(uvicorn.Server):
@@ -88,11 +90,7 @@ class FrontDoor(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _last_ones(self, sockets: list[socket.socket]) -> list[socket.socket]:
-        """Stop listening on ``sockets``; whoever was connected by the kernel until then.
-
-        Between the last ``accept`` and the ``close`` behind it lie microseconds, in which a connection can still be
-        lost. The kernel offers nothing better.
-        """
+        """Stop listening on ``sockets``; whoever was connected by the kernel until then."""
         for listener in sockets:
             asyncio.get_running_loop().remove_reader(listener)
         for _ in range(3):  # asyncio drops what it has accepted and not yet set up when its server is closed
@@ -100,11 +98,43 @@ class FrontDoor(uvicorn.Server):
         spares = [listener.dup() for listener in sockets]
         for server in self.servers:
             server.close()
-        late: list[socket.socket] = []
-        for spare in spares:
-            with contextlib.closing(spare), contextlib.suppress(OSError):
-                while True:
-                    late.append(spare.accept()[0])
-        for connection in late:
-            connection.setblocking(False)
-        return late
+        return [late for spare in spares for late in _shut(spare)]
+
+
+def _shut(listener: socket.socket) -> list[socket.socket]:
+    """Close ``listener``; whoever the kernel had connected until then.
+
+    Between the last ``accept`` and ``close`` the kernel would go on connecting clients, only to reset them. So its
+    queue is made as short as it gets, which is one place, and that place is taken by ourselves: whoever comes now is
+    not connected at all, and is refused when he tries again.
+    """
+    late: list[socket.socket] = []
+    listener.listen(0)
+    with contextlib.ExitStack() as stoppers, contextlib.closing(listener):
+        for _ in range(BAR_TRIES):
+            late += _queued(listener)
+            stopper = stoppers.enter_context(socket.socket(listener.family))
+            stopper.setblocking(False)
+            stopper.connect_ex(listener.getsockname())
+            if _is_connected(stopper):  # else somebody was quicker
+                break
+    return late
+
+
+def _queued(listener: socket.socket) -> list[socket.socket]:
+    """Everybody in the queue of ``listener``."""
+    found: list[socket.socket] = []
+    with contextlib.suppress(OSError):
+        while True:
+            found.append(listener.accept()[0])
+    for connection in found:
+        connection.setblocking(False)
+    return found
+
+
+def _is_connected(client: socket.socket) -> bool:
+    try:
+        client.getpeername()
+    except OSError:
+        return False
+    return True
