@@ -1,11 +1,11 @@
 import cv2
 import numpy as np
 import pytest
+from stage import SIZE, flat, texture
 
 from kf2v.engines.morph.alignment import fit, is_sane, landmarks
 from kf2v.engines.morph.path import Homography, project
 from kf2v.video import Frame
-from scenery import SIZE, flat, texture
 
 
 def align(one: Frame, other: Frame) -> Homography | None:

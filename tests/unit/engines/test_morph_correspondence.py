@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+from stage import SIZE, Notebook, cut, flat, texture
 
 from kf2v.engines.morph.correspondence import LONG_SIDE, Correspondence, Strand, analyse
 from kf2v.engines.morph.path import project
-from scenery import SIZE, Notebook, cut, flat, texture
 
 WIDE = texture(5, (300, 480))
 

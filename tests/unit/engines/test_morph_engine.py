@@ -3,12 +3,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from stage import CallOff, Notebook, cut, flat, scene, texture
 
 from kf2v.engines import Scene
 from kf2v.engines.morph import Morph
 from kf2v.errors import Canceled
 from kf2v.video import Frame
-from scenery import CallOff, Notebook, cut, flat, scene, texture
 
 SIZE = (96, 160)
 WIDE = texture(5, (150, 240))

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
+from stage import Notebook, cut, texture
 
 from kf2v.engines.morph.correspondence import analyse
 from kf2v.engines.morph.render import Renderer
 from kf2v.video import Frame
-from scenery import Notebook, cut, texture
 
 WIDE = texture(5, (300, 480))
 
