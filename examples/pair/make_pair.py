@@ -20,7 +20,7 @@ from mathutils import Matrix, Vector, noise
 WIDTH, HEIGHT = 1280, 720
 #: where the camera stands and where it looks, in metres; x to the right, y away from us, z up
 FIRST = (Vector((-0.44, -2.08, 0.80)), Vector((0.07, 0.20, 0.30)))
-LAST = (Vector((0.20, -1.80, 0.66)), Vector((0.06, 0.20, 0.295)))
+LAST = (Vector((-0.09, -1.925, 0.723)), Vector((0.065, 0.20, 0.2972)))
 #: the direction sunlight travels in
 SUN = Vector((0.80, 0.62, -0.52)).normalized()
 

@@ -1,23 +1,41 @@
 """Points that look alike, and the one projective motion they share; none rather than a doubtful one."""
 
+from typing import Any, TypeAlias
+
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from kf2v.engines.morph.field import Field
-from kf2v.engines.morph.path import Homography
+from kf2v.engines.morph.path import Homography, project
 from kf2v.video import Frame
+
+#: (h, w) uint8
+Grey: TypeAlias = npt.NDArray[np.integer[Any] | np.floating[Any]]
 
 #: pixels a point may miss its place by
 TOLERANCE = 3.0
+#: pixels between neighbours, and the diameter described, on the grid
+GRID_STEP, GRID_SIZE = 6, 4.0
 #: fewer agreeing points than this say nothing
 FEWEST = 15
 
 
 def landmarks(one: Frame, other: Frame) -> tuple[Field, Field]:
-    """Points (n, 2) of ``one`` and the points of ``other`` that look alike: SIFT (Lowe 2004), each the other's best."""
+    """Points (n, 2) of ``one`` and the points of ``other`` that look alike, outliers among them.
+
+    SIFT (Lowe 2004) at corners of any size and turn, and the same descriptor upright on a grid, which says something
+    about soft things too.
+    """
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (one, other)]
+    corners, grids = _corner_pairs(grey[0], grey[1]), _grid_pairs(grey[0], grey[1])
+    return np.concatenate([corners[0], grids[0]]), np.concatenate([corners[1], grids[1]])
+
+
+def _corner_pairs(one: Grey, other: Grey) -> tuple[Field, Field]:
     finder = cv2.SIFT.create(3000, contrastThreshold=0.02)
-    points, marks = finder.detectAndCompute(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY), None)
-    others, other_marks = finder.detectAndCompute(cv2.cvtColor(other, cv2.COLOR_RGB2GRAY), None)
+    points, marks = finder.detectAndCompute(one, None)
+    others, other_marks = finder.detectAndCompute(other, None)
     if len(points) < 2 or len(others) < 2:
         return np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32)
     # Lowe's ratio test: a match counts when the second best is clearly worse.
@@ -29,6 +47,51 @@ def landmarks(one: Frame, other: Frame) -> tuple[Field, Field]:
         np.array([points[match.queryIdx].pt for match in mutual], np.float32).reshape(-1, 2),
         np.array([others[match.trainIdx].pt for match in mutual], np.float32).reshape(-1, 2),
     )
+
+
+def _grid_pairs(one: Grey, other: Grey) -> tuple[Field, Field]:
+    height, width = one.shape
+    nodes = [
+        cv2.KeyPoint(float(x), float(y), GRID_SIZE, 0.0)
+        for y in range(GRID_STEP // 2, height, GRID_STEP)
+        for x in range(GRID_STEP // 2, width, GRID_STEP)
+    ]
+    places = np.array([node.pt for node in nodes], np.float32)
+    finder = cv2.SIFT.create()
+    marks = [np.asarray(finder.compute(picture, nodes)[1], np.float32) for picture in (one, other)]
+    # Hellinger's kernel (Arandjelović and Zisserman 2012): one strong edge must not drown the rest.
+    roots = [np.sqrt(mark / np.maximum(mark.sum(axis=1, keepdims=True), 1e-6)) for mark in marks]
+    likeness = roots[0] @ roots[1].T
+    there, back = likeness.argmax(axis=1), likeness.argmax(axis=0)
+    mutual = np.linalg.norm(places[back[there]] - places, axis=1) < 1.5 * GRID_STEP
+    return places[mutual], places[there[mutual]]
+
+
+def in_company(points: Field, targets: Field) -> npt.NDArray[np.bool_]:
+    """Which matches (n) move as at least half of their eight nearest neighbours do."""
+    if len(points) < 9:
+        return np.zeros(len(points), bool)
+    known = cv2.BFMatcher(cv2.NORM_L2).knnMatch(points, points, k=9)
+    near = np.array([[match.trainIdx for match in matches[1:]] for matches in known])
+    apart = np.linalg.norm(points[near] - points[:, None], axis=2)
+    moves = targets - points
+    off = np.linalg.norm(moves[near] - moves[:, None], axis=2)
+    return (off < 3 + 0.25 * apart).sum(axis=1) >= 4
+
+
+def planes(points: Field, targets: Field, shape: tuple[int, int], *, most: int = 3) -> list[Homography]:
+    """The motions of the scene's planes, largest first: each fitted to the points that none before it explains."""
+    found: list[Homography] = []
+    share = 0.2
+    while len(found) < most:
+        motion = fit(points, targets, shape, share=share)
+        if motion is None:
+            break
+        found.append(motion)
+        left = np.linalg.norm(project(motion, points) - targets, axis=1) > 2 * TOLERANCE
+        points, targets = points[left], targets[left]
+        share = 0.1
+    return found
 
 
 def fit(points: Field, targets: Field, shape: tuple[int, int], *, share: float) -> Homography | None:

@@ -1,19 +1,18 @@
-"""Which pixel of one frame is which pixel of the other, how sure that is, and what motion carries them all.
+"""All that is known about a pair of frames: the motion of the whole, the motion of each pixel, the change of light.
 
 Everything here is in pixels of the analysis size (long side ``LONG_SIDE`` at most), (x, y), centres at integers.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from kf2v.engines import Watch
-from kf2v.engines.morph.alignment import fit, landmarks
+from kf2v.engines.morph.alignment import fit, in_company, landmarks, planes
 from kf2v.engines.morph.diffusion import spread
-from kf2v.engines.morph.field import Field, grid, resize, sample
+from kf2v.engines.morph.field import Field, grid, sample
+from kf2v.engines.morph.matching import Match, agreement, best_of, led_by, match_from, resemble
 from kf2v.engines.morph.path import Geodesic, Homography, project
 from kf2v.video import Frame
 
@@ -53,18 +52,12 @@ class Correspondence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Match:
-    """One attempt: flows (h, w, 2) from each frame to the other, and how far each vector can be trusted (h, w)."""
+class _Filled:
+    """Flows (h, w, 2) that have a value everywhere, and the motion they were filled around."""
 
+    motion: Homography
     forward: Field
     backward: Field
-    forward_trust: Field
-    backward_trust: Field
-
-    @property
-    def coverage(self) -> float:
-        """The share of both pictures that is believed to be seen in both."""
-        return float(self.forward_trust.mean() + self.backward_trust.mean()) / 2
 
 
 def analyse(first: Frame, last: Frame, watch: Watch) -> Correspondence:
@@ -73,55 +66,22 @@ def analyse(first: Frame, last: Frame, watch: Watch) -> Correspondence:
     one, other = _reduce(first), _reduce(last)
     here = grid(one.shape[0], one.shape[1])
     points, targets = landmarks(one, other)
-    guess = fit(points, targets, (one.shape[0], one.shape[1]), share=0.2)
+    kept = in_company(points, targets)
+    points, targets = points[kept], targets[kept]
+    motions = planes(points, targets, (one.shape[0], one.shape[1]))
     watch.report("analyse", 0.15)
-    matches = [_match(one, other, here, here)]
-    watch.report("analyse", 0.3)
-    if guess is not None:
-        matches.append(_match(one, other, project(guess, here), project(np.linalg.inv(guess), here)))
-        watch.report("analyse", 0.45)
-    kept = _in_company(points, targets)
-    if kept.any():
-        points, targets = points[kept], targets[kept]
-        matches.append(_match(one, other, _led_by(points, targets, here), _led_by(targets, points, here)))
-    watch.report("analyse", 0.6)
-    match = _best_of(one, other, matches)
-    motion = _common_motion(match, guess)
-    path = Geodesic(motion)
-    back = np.linalg.inv(motion)
-    kinship = min(1.0, match.coverage / RELATED)
-    likeness = _resemble(one, other, motion) if kinship < 1 else match
-    hold = kinship + (1 - kinship) * _away_from_edges(here)[..., None]
-
-    def smooth(sure: Field, trust: Field, likely: Field, chance: Field, guide: Frame) -> Field:
-        believed, guessed = trust**2, (1 - kinship) * LIKELY * chance
-        weights = believed + guessed + np.float32(2e-3)
-        drift = (sure * believed[..., None] + likely * guessed[..., None]) / weights[..., None]
-        stiffness = 60.0 + STRANGERS * (1 - kinship)
-        return hold * spread(drift, weights, guide, stiffness=stiffness, contrast=9.0 + 60.0 * (1 - kinship))
-
-    def ahead(flow: Field) -> Field:
-        return project(back, here + flow) - here
-
-    def behind(flow: Field) -> Field:
-        return start - (here + flow)
-
-    start = project(back, here)
-    drift = smooth(ahead(match.forward), match.forward_trust, ahead(likeness.forward), likeness.forward_trust, one)
+    match = _first_match(one, other, points, targets, motions, watch)
+    filled = _fill(one, other, match, motions[:1])
+    watch.report("analyse", 0.65)
+    # What was filled in from around is often nearly right: searched from there, much of it is found after all.
+    again = match_from(one, other, here + filled.forward, here + filled.backward)
+    match = best_of(one, other, [match, again])
     watch.report("analyse", 0.75)
-    other_drift = smooth(
-        behind(match.backward), match.backward_trust, behind(likeness.backward), likeness.backward_trust, other
-    )
+    filled = _fill(one, other, match, motions[:1])
     watch.report("analyse", 0.9)
-    first_tone, last_tone = _tones(one, other, match)
+    correspondence = _woven(one, other, match, filled)
     watch.report("analyse", 1.0)
-    return Correspondence(
-        path=path,
-        first=Strand(anchor=here, drift=drift, trust=match.forward_trust),
-        last=Strand(anchor=start - other_drift, drift=other_drift, trust=match.backward_trust),
-        first_tone=first_tone,
-        last_tone=last_tone,
-    )
+    return correspondence
 
 
 def _reduce(frame: Frame) -> Frame:
@@ -131,124 +91,68 @@ def _reduce(frame: Frame) -> Frame:
     return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _match(one: Frame, other: Frame, ahead: Field, behind: Field, loose: float = 1.0) -> _Match:
-    """Flow both ways, each searched from a first idea (h, w, 2) of where in the other picture everything is."""
-    with ThreadPoolExecutor(2) as pool:
-        there = pool.submit(_flow, one, other, ahead)
-        backward = _flow(other, one, behind)
-        return _rated(one, other, there.result(), backward, loose)
-
-
-def _rated(one: Frame, other: Frame, forward: Field, backward: Field, loose: float = 1.0) -> _Match:
-    return _Match(
-        forward=forward,
-        backward=backward,
-        forward_trust=_trust(one, other, forward, backward, loose),
-        backward_trust=_trust(other, one, backward, forward, loose),
-    )
-
-
-def _best_of(one: Frame, other: Frame, matches: list[_Match]) -> _Match:
-    """Pixel by pixel the flow whose surroundings are trusted most, and the trust such a mixture still deserves."""
-
-    def choose(flows: list[Field], trusts: list[Field]) -> Field:
-        support = np.stack([cv2.boxFilter(trust, -1, (9, 9)) for trust in trusts])
-        chosen = support.argmax(axis=0)[None, ..., None]
-        return np.take_along_axis(np.stack(flows), chosen, axis=0)[0]
-
-    if len(matches) == 1:
-        return matches[0]
-    return _rated(
-        one,
-        other,
-        choose([match.forward for match in matches], [match.forward_trust for match in matches]),
-        choose([match.backward for match in matches], [match.backward_trust for match in matches]),
-    )
-
-
-def _flow(one: Frame, other: Frame, start: Field) -> Field:
-    """Dense inverse search (Kroeger et al. 2016) between ``one`` and what ``start`` brings of ``other``."""
-    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    search.setFinestScale(0)
-    grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (one, sample(other, start))]
+def _first_match(
+    one: Frame, other: Frame, points: Field, targets: Field, motions: list[Homography], watch: Watch
+) -> Match:
+    """Searched from rest, from the motion of each plane, and from landmarks that move like others near."""
     here = grid(one.shape[0], one.shape[1])
-    rest = search.calc(grey[0], grey[1], np.zeros_like(here))
-    return sample(start, here + rest) - here
+    matches = [match_from(one, other, here, here)]
+    watch.report("analyse", 0.25)
+    for motion in motions:
+        matches.append(match_from(one, other, project(motion, here), project(np.linalg.inv(motion), here)))
+        watch.report("analyse", 0.3)
+    if len(points):
+        matches.append(match_from(one, other, led_by(points, targets, here), led_by(targets, points, here)))
+    watch.report("analyse", 0.45)
+    return best_of(one, other, matches)
 
 
-def _in_company(points: Field, targets: Field) -> npt.NDArray[np.bool_]:
-    """Which matches (n) move as at least two of their five nearest neighbours do."""
-    if len(points) < 6:
-        return np.zeros(len(points), bool)
-    apart = np.linalg.norm(points[:, None] - points[None], axis=2)
-    near = np.argsort(apart, axis=1, kind="stable")[:, 1:6]
-    moves = targets - points
-    off = np.linalg.norm(moves[near] - moves[:, None], axis=2)
-    return (off < 3 + 0.25 * np.take_along_axis(apart, near, axis=1)).sum(axis=1) >= 2
+def _fill(one: Frame, other: Frame, match: Match, guesses: list[Homography]) -> _Filled:
+    """Give every pixel a motion: its own where trusted, else its likeness's, its neighbours', the camera's."""
+    motion = _common_motion(match, guesses)
+    kinship = min(1.0, match.coverage / RELATED)
+    likeness = resemble(one, other, motion) if kinship < 1 else match
+    here = grid(one.shape[0], one.shape[1])
+    hold = kinship + (1 - kinship) * _away_from_edges(here)[..., None]
 
+    def smooth(base: Field, flow: Field, trust: Field, likely: Field, chance: Field, guide: Frame) -> Field:
+        believed, guessed = trust**2, (1 - kinship) * LIKELY * chance
+        weights = believed + guessed + np.float32(2e-3)
+        rest = ((flow - base) * believed[..., None] + (likely - base) * guessed[..., None]) / weights[..., None]
+        stiffness = 60.0 + STRANGERS * (1 - kinship)
+        return base + hold * spread(rest, weights, guide, stiffness=stiffness, contrast=9.0 + 60.0 * (1 - kinship))
 
-def _led_by(points: Field, targets: Field, here: Field) -> Field:
-    """(h, w, 2): every pixel moved as the nearest of ``points`` moves to its target."""
-    height, width = here.shape[:2]
-    x, y = np.clip(np.rint(points).astype(int), 0, [width - 1, height - 1]).T
-    seeds = np.full((height, width), 255, np.uint8)
-    seeds[y, x] = 0
-    _, nearest = cv2.distanceTransformWithLabels(seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    labels = np.asarray(nearest, np.intp)
-    moves = np.zeros((int(labels.max()) + 1, 2), np.float32)
-    moves[labels[y, x]] = targets - points
-    return here + moves[labels]
-
-
-def _trust(one: Frame, other: Frame, forward: Field, backward: Field, loose: float) -> Field:
-    """High where going there and back ends where it started, on a spot that looks alike, inside the picture."""
-    target = grid(one.shape[0], one.shape[1]) + forward
-    astray = np.linalg.norm(forward + sample(backward, target), axis=2)
-    allowed = 0.8 + 0.03 * np.linalg.norm(forward, axis=2)
-    returned = np.exp(-((astray / allowed / loose) ** 2) / 2)
-    height, width = one.shape[:2]
-    inside = (target >= -0.5).all(axis=2) & (target[..., 0] <= width - 0.5) & (target[..., 1] <= height - 0.5)
-    trust = np.asarray(returned * _likeness(one, other, target) * inside, np.float32)
-    # A match that stands alone among mismatches is chance.
-    side = max(height, width) // 20 * 2 + 1
-    company = np.asarray(np.clip(cv2.boxFilter(trust, -1, (side, side)) / 0.25 - 0.4, 0, 1), np.float32)
-    return trust * company * _undivided(forward)
-
-
-def _undivided(flow: Field) -> Field:
-    """1 inside a motion, little where two meet: flow is found by patches, so only colour knows where the edge runs."""
-    near = np.ones((3, 3), np.uint8)
-    jump = np.asarray(cv2.dilate(flow, near), np.float32) - cv2.erode(flow, near)
-    divided = cv2.dilate((jump.max(axis=2) > 2).astype(np.uint8), np.ones((7, 7), np.uint8))
-    return np.where(np.asarray(divided) > 0, np.float32(0.15), np.float32(1))
-
-
-def _resemble(one: Frame, other: Frame, motion: Homography) -> _Match:
-    """What is alike only in outline: flows between small pictures of which local contrast is all that is left."""
-    height, width = one.shape[:2]
-    scale = 4
-    size = (max(16, width // scale), max(16, height // scale))
-    stretch = np.array([size[0] / width, size[1] / height], np.float32)
-    shrink = np.diag([*stretch, 1.0])
-    small = [
-        _outline(np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)) for frame in (one, other)
-    ]
-    less = shrink @ motion @ np.linalg.inv(shrink)
-    here = grid(size[1], size[0])
-    match = _match(small[0], small[1], project(less, here), project(np.linalg.inv(less), here), loose=6.0)
-    return _Match(
-        forward=resize(match.forward, (height, width)) / stretch,
-        backward=resize(match.backward, (height, width)) / stretch,
-        forward_trust=resize(match.forward_trust, (height, width)),
-        backward_trust=resize(match.backward_trust, (height, width)),
+    ahead, behind = project(motion, here) - here, project(np.linalg.inv(motion), here) - here
+    return _Filled(
+        motion=motion,
+        forward=smooth(ahead, match.forward, match.forward_trust, likeness.forward, likeness.forward_trust, one),
+        backward=smooth(
+            behind, match.backward, match.backward_trust, likeness.backward, likeness.backward_trust, other
+        ),
     )
 
 
-def _outline(frame: Frame) -> Frame:
-    grey = cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.5)
-    rest = grey - cv2.GaussianBlur(grey, (0, 0), 16)
-    strength = np.sqrt(cv2.GaussianBlur(rest * rest, (0, 0), 16)) + 4
-    return np.dstack([np.clip(128 + 50 * rest / strength, 0, 255).astype(np.uint8)] * 3)
+def _woven(one: Frame, other: Frame, match: Match, filled: _Filled) -> Correspondence:
+    """Both frames' pixels on one path. What was filled in and agrees from both sides is trusted too."""
+    here = grid(one.shape[0], one.shape[1])
+    back = np.linalg.inv(filled.motion)
+    anchor = here + filled.backward
+    forward_trust = agreement(one, other, filled.forward, filled.backward, loose=2.0, window=5)
+    backward_trust = agreement(other, one, filled.backward, filled.forward, loose=2.0, window=5)
+    first_tone, last_tone = _tones(one, other, match)
+    return Correspondence(
+        path=Geodesic(filled.motion),
+        first=Strand(
+            anchor=here,
+            drift=project(back, here + filled.forward) - here,
+            trust=np.maximum(match.forward_trust, forward_trust),
+        ),
+        last=Strand(
+            anchor=anchor, drift=project(back, here) - anchor, trust=np.maximum(match.backward_trust, backward_trust)
+        ),
+        first_tone=first_tone,
+        last_tone=last_tone,
+    )
 
 
 def _away_from_edges(here: Field) -> Field:
@@ -260,27 +164,14 @@ def _away_from_edges(here: Field) -> Field:
     return part * part * (3 - 2 * part)
 
 
-def _likeness(one: Frame, other: Frame, target: Field) -> Field:
-    """1 where the surroundings show the same texture (whatever their tone), towards 0 where it differs."""
-    mine = _texture(one.astype(np.float32))
-    yours = _texture(sample(other.astype(np.float32), target))
-    energy = cv2.boxFilter(mine**2 + yours**2, -1, (9, 9)).mean(axis=2) + 8.0
-    difference = cv2.boxFilter((mine - yours) ** 2, -1, (9, 9)).mean(axis=2)
-    return np.asarray(np.exp(-((difference / energy / 0.45) ** 2)), np.float32)
-
-
-def _texture(picture: Field) -> Field:
-    return picture - cv2.GaussianBlur(picture, (0, 0), 5.0)
-
-
-def _common_motion(match: _Match, guess: Homography | None) -> Homography:
+def _common_motion(match: Match, guesses: list[Homography]) -> Homography:
     """The projective motion most trusted vectors share; no motion where they share none."""
     height, width = match.forward_trust.shape
     here = grid(height, width)[4::8, 4::8]
     chosen = match.forward_trust[4::8, 4::8] > 0.5
     points = here[chosen]
     shared = fit(points, points + match.forward[4::8, 4::8][chosen], (height, width), share=0.4)
-    for motion in (shared, guess):
+    for motion in (shared, *guesses):
         if motion is not None:
             try:
                 Geodesic(motion)
@@ -290,7 +181,7 @@ def _common_motion(match: _Match, guess: Homography | None) -> Homography:
     return np.eye(3)
 
 
-def _tones(one: Frame, other: Frame, match: _Match) -> tuple[Field, Field]:
+def _tones(one: Frame, other: Frame, match: Match) -> tuple[Field, Field]:
     """How the light changes between the frames: differences of what surely is the same, spread widely."""
     here = grid(one.shape[0], one.shape[1])
     mine, yours = one.astype(np.float32), other.astype(np.float32)

@@ -16,6 +16,8 @@ DOUBT = 0.05
 HANDOVER = 0.25
 #: of its linear share a frame keeps at least this, so that what it alone sees is there from the beginning
 GLIMPSE = 0.1
+#: weight of what the other frame's pixels say about where to read this one
+HEARSAY = 0.2
 #: grey levels; a change of light below this is not worth its arithmetic
 NOTICEABLE = 1.5
 
@@ -40,10 +42,9 @@ class Renderer:
         ahead = pair.path.at(1 - position)
         first = self._swarms[0].land(motion, position, zoom=_zoom(motion, here))
         last = self._swarms[1].land(motion, position, zoom=_zoom(np.linalg.inv(ahead), here))
-        drift = _merge(first, last)
         plane = project(np.linalg.inv(motion), here)
-        from_first = plane - position * drift
-        from_last = project(pair.path.at(1), plane + (1 - position) * drift)
+        from_first = plane - position * _drift(first, last)
+        from_last = project(pair.path.at(1), plane + (1 - position) * _drift(last, first))
 
         matched = np.clip((first.trusted + last.trusted) / (first.seen + last.seen + 1e-3), 0, 1)
         width = HANDOVER + (1 - HANDOVER) * matched
@@ -115,14 +116,14 @@ class _Swarm:
         return _Landing(trusted=landed[..., 0], weight=landed[..., 1], drift=landed[..., 2:])
 
 
-def _merge(first: _Landing, last: _Landing) -> Field:
-    """One drift for every pixel, so that both frames are read for the same thing; gaps are filled from around."""
-    total = np.dstack([first.drift + last.drift, first.weight + last.weight])
+def _drift(own: _Landing, other: _Landing) -> Field:
+    """Where a frame is read: at its own pixels' drift, unless the other's are much surer; gaps filled from around."""
+    total = np.dstack([own.drift + HEARSAY * other.drift, own.weight + HEARSAY * other.weight])
     height, width = total.shape[:2]
     small = cv2.resize(total, (-(-width // 8), -(-height // 8)), interpolation=cv2.INTER_AREA)
     wide = cv2.resize(cv2.GaussianBlur(small, (0, 0), 2.0), (width, height), interpolation=cv2.INTER_LINEAR)
     filled = wide[..., :2] / (wide[..., 2:] + 1e-6)
-    return np.asarray((total[..., :2] + 1e-2 * filled) / (total[..., 2:] + 1e-2), np.float32)
+    return np.asarray((total[..., :2] + 1e-3 * filled) / (total[..., 2:] + 1e-3), np.float32)
 
 
 def _visible(seen: Field, origin: Field, age: float) -> Field:

@@ -1,0 +1,153 @@
+"""Which pixel of one frame is which pixel of the other, and how sure that is."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from kf2v.engines.morph.field import Field, grid, resize, sample
+from kf2v.engines.morph.path import Homography, project
+from kf2v.video import Frame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """One attempt: flows (h, w, 2) from each frame to the other, and how far each vector can be trusted (h, w)."""
+
+    forward: Field
+    backward: Field
+    forward_trust: Field
+    backward_trust: Field
+
+    @property
+    def coverage(self) -> float:
+        """The share of both pictures that is believed to be seen in both."""
+        return float(self.forward_trust.mean() + self.backward_trust.mean()) / 2
+
+
+def match_from(one: Frame, other: Frame, ahead: Field, behind: Field, loose: float = 1.0) -> Match:
+    """Flow both ways, each searched from a first idea (h, w, 2) of where in the other picture everything is."""
+    with ThreadPoolExecutor(2) as pool:
+        there = pool.submit(_flow, one, other, ahead)
+        backward = _flow(other, one, behind)
+        return _rated(one, other, there.result(), backward, loose)
+
+
+def _rated(one: Frame, other: Frame, forward: Field, backward: Field, loose: float = 1.0) -> Match:
+    return Match(
+        forward=forward,
+        backward=backward,
+        forward_trust=_accompanied(agreement(one, other, forward, backward, loose=loose)) * _undivided(forward),
+        backward_trust=_accompanied(agreement(other, one, backward, forward, loose=loose)) * _undivided(backward),
+    )
+
+
+def best_of(one: Frame, other: Frame, matches: list[Match]) -> Match:
+    """Pixel by pixel the flow whose surroundings are trusted most, and the trust such a mixture still deserves."""
+
+    def choose(flows: list[Field], trusts: list[Field]) -> Field:
+        support = np.stack([cv2.boxFilter(trust, -1, (9, 9)) for trust in trusts])
+        chosen = support.argmax(axis=0)[None, ..., None]
+        return np.take_along_axis(np.stack(flows), chosen, axis=0)[0]
+
+    if len(matches) == 1:
+        return matches[0]
+    return _rated(
+        one,
+        other,
+        choose([match.forward for match in matches], [match.forward_trust for match in matches]),
+        choose([match.backward for match in matches], [match.backward_trust for match in matches]),
+    )
+
+
+def _flow(one: Frame, other: Frame, start: Field) -> Field:
+    """Dense inverse search (Kroeger et al. 2016) between ``one`` and what ``start`` brings of ``other``."""
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search.setFinestScale(0)
+    grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (one, sample(other, start))]
+    here = grid(one.shape[0], one.shape[1])
+    rest = search.calc(grey[0], grey[1], np.zeros_like(here))
+    return sample(start, here + rest) - here
+
+
+def led_by(points: Field, targets: Field, here: Field) -> Field:
+    """(h, w, 2): every pixel moved as the nearest of ``points`` moves to its target."""
+    height, width = here.shape[:2]
+    x, y = np.clip(np.rint(points).astype(int), 0, [width - 1, height - 1]).T
+    seeds = np.full((height, width), 255, np.uint8)
+    seeds[y, x] = 0
+    _, nearest = cv2.distanceTransformWithLabels(seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    labels = np.asarray(nearest, np.intp)
+    moves = np.zeros((int(labels.max()) + 1, 2), np.float32)
+    moves[labels[y, x]] = targets - points
+    return here + moves[labels]
+
+
+def agreement(
+    one: Frame, other: Frame, forward: Field, backward: Field, *, loose: float = 1.0, window: int = 9
+) -> Field:
+    """High where going there and back ends where it started, on a spot that looks alike, inside the picture."""
+    target = grid(one.shape[0], one.shape[1]) + forward
+    astray = np.linalg.norm(forward + sample(backward, target), axis=2)
+    allowed = 0.8 + 0.03 * np.linalg.norm(forward, axis=2)
+    returned = np.exp(-((astray / allowed / loose) ** 2) / 2)
+    height, width = one.shape[:2]
+    inside = (target >= -0.5).all(axis=2) & (target[..., 0] <= width - 0.5) & (target[..., 1] <= height - 0.5)
+    return np.asarray(returned * _likeness(one, other, target, window) * inside, np.float32)
+
+
+def _accompanied(trust: Field) -> Field:
+    """A match that stands alone among mismatches is chance: its trust falls to 0."""
+    side = max(trust.shape) // 20 * 2 + 1
+    company = np.asarray(np.clip(cv2.boxFilter(trust, -1, (side, side)) / 0.25 - 0.4, 0, 1), np.float32)
+    return trust * company
+
+
+def _undivided(flow: Field) -> Field:
+    """1 inside a motion, little where two meet: flow is found by patches, so only colour knows where the edge runs."""
+    near = np.ones((3, 3), np.uint8)
+    jump = np.asarray(cv2.dilate(flow, near), np.float32) - cv2.erode(flow, near)
+    divided = cv2.dilate((jump.max(axis=2) > 2).astype(np.uint8), np.ones((7, 7), np.uint8))
+    return np.where(np.asarray(divided) > 0, np.float32(0.15), np.float32(1))
+
+
+def resemble(one: Frame, other: Frame, motion: Homography) -> Match:
+    """What is alike only in outline: flows between small pictures of which local contrast is all that is left."""
+    height, width = one.shape[:2]
+    scale = 4
+    size = (max(16, width // scale), max(16, height // scale))
+    stretch = np.array([size[0] / width, size[1] / height], np.float32)
+    shrink = np.diag([*stretch, 1.0])
+    small = [
+        _outline(np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)) for frame in (one, other)
+    ]
+    less = shrink @ motion @ np.linalg.inv(shrink)
+    here = grid(size[1], size[0])
+    match = match_from(small[0], small[1], project(less, here), project(np.linalg.inv(less), here), loose=6.0)
+    return Match(
+        forward=resize(match.forward, (height, width)) / stretch,
+        backward=resize(match.backward, (height, width)) / stretch,
+        forward_trust=resize(match.forward_trust, (height, width)),
+        backward_trust=resize(match.backward_trust, (height, width)),
+    )
+
+
+def _outline(frame: Frame) -> Frame:
+    grey = cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.5)
+    rest = grey - cv2.GaussianBlur(grey, (0, 0), 16)
+    strength = np.sqrt(cv2.GaussianBlur(rest * rest, (0, 0), 16)) + 4
+    return np.dstack([np.clip(128 + 50 * rest / strength, 0, 255).astype(np.uint8)] * 3)
+
+
+def _likeness(one: Frame, other: Frame, target: Field, window: int) -> Field:
+    """1 where the surroundings show the same texture (whatever their tone), towards 0 where it differs."""
+    mine = _texture(one.astype(np.float32))
+    yours = _texture(sample(other.astype(np.float32), target))
+    energy = cv2.boxFilter(mine**2 + yours**2, -1, (window, window)).mean(axis=2) + 8.0
+    difference = cv2.boxFilter((mine - yours) ** 2, -1, (window, window)).mean(axis=2)
+    return np.asarray(np.exp(-((difference / energy / 0.45) ** 2)), np.float32)
+
+
+def _texture(picture: Field) -> Field:
+    return picture - cv2.GaussianBlur(picture, (0, 0), 5.0)
