@@ -125,6 +125,8 @@ def _given_url(flag: str | None, environment: Mapping[str, str]) -> str | None:
     url = next(filter(None, (flag, *(environment.get(name) for name in names))), "").strip().rstrip("/")
     if not url:
         return None
+    if not url.startswith(("http://", "https://")):
+        raise CommandFailed("Usage", f"the base URL should start with http:// or https://, but got {url!r}")
     return url if url.endswith(API) else url + API
 
 

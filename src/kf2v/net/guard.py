@@ -14,8 +14,8 @@ from kf2v.errors import InvalidMediaUrl
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
-#: characters; what browsers, proxies and the vendor's object store agree on
-MAX_URL = 2048
+#: characters; signed links of object stores with a session token exceed the customary 2048
+MAX_URL = 8192
 
 #: the only ports asked at hosts the owner has not named
 PUBLIC_PORTS = frozenset({80, 443})

@@ -69,6 +69,11 @@ class App:
             await answer(scope, exchange.inbox, stamped)
         except ClientGone:
             log.debug("request.abandoned", request_id=exchange.request_id, route=route)
+        except Exception as error:
+            log.error("answer.crashed", request_id=exchange.request_id, route=route, exc_info=error)
+            if status:
+                raise  # half an answer is out; the server hangs up, which is all that can still be said
+            await refusal(InternalError(), exchange.request_id)(scope, exchange.inbox, stamped)
         self._metrics.observe(route, status, time.perf_counter() - started)
 
     async def _refuse(self, exchange: Exchange, error: ApiError) -> Reply:

@@ -24,7 +24,7 @@ def table(
             Route("GET", f"{API}/tasks/{{task_id}}", tasks.query),
             Route("GET", f"{API}/tasks", tasks.find),
             Route("POST", f"{API}/tasks/{{task_id}}/cancel", tasks.cancel),
-            Route("GET", f"{API}/tasks/{{task_id}}/cancel", tasks.cancel),
+            Route("GET", f"{API}/tasks/{{task_id}}/cancel", tasks.cancel, acts=True),
             Route("GET", f"{API}/uploads", uploads_.policy),
             Route("POST", uploads.PATH, uploads_.post),
             Route("GET", f"{API}/models", models),

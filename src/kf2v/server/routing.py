@@ -18,6 +18,8 @@ class Route:
     #: with ``{name}`` for a part that is open; an open part takes anything but a slash
     path: str
     handler: Handler
+    #: whether asking by GET changes something, so that HEAD must not ask
+    acts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ class Routes:
 
     def _choose(self, methods: Mapping[str, Route], method: str, parts: Mapping[str, str]) -> Found:
         route = methods.get("GET" if method == "HEAD" else method)
-        if route is None:
+        if route is None or (method == "HEAD" and route.acts):
             raise WrongMethod(method, sorted(methods))
         return Found(route.handler, route.path, parts)
 

@@ -163,7 +163,7 @@ def test_a_usable_url_is_taken_apart(url: str, parts: tuple[str, str, int, str])
         "http://a.example℀/",
         "http://\udcff.example/",
         "http://a.example/\udcff",
-        "http://a.example/" + "x" * 2048,
+        "http://a.example/" + "x" * 8192,
     ],
 )
 def test_an_unusable_url_is_refused_with_the_sentence_and_what_came(url: str) -> None:

@@ -231,6 +231,10 @@ def test_any_suffix_of_the_content_type_will_do(house: House, kind: str) -> None
     assert house.create(content=body, headers={"Content-Type": kind}).status_code == 200
 
 
+def test_a_byte_order_mark_before_the_body_is_no_mistake(house: House) -> None:
+    assert house.create(content=b"\xef\xbb\xbf" + json.dumps(submission()).encode()).status_code == 200
+
+
 def test_cloud_validation_takes_mistakes_and_fails_the_task(open_house: Open) -> None:
     house = open_house(validation="cloud")
     task_id = house.created(submission(parameters__seed=-1))

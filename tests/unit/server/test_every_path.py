@@ -81,6 +81,30 @@ def test_a_bug_is_500_in_the_same_shape_and_tells_nothing(house: House) -> None:
     assert b"42" not in sent[1]["body"]  # type: ignore[operator]
 
 
+def test_an_answer_that_breaks_before_its_first_word_is_500_in_the_same_shape(house: House) -> None:
+    async def vanished(scope: Scope, receive: Receive, send: Send) -> None:
+        raise FileNotFoundError("the video went between finding and opening it")
+
+    async def serves_it(_: Exchange) -> Reply:
+        return vanished
+
+    sent: list[dict[str, object]] = []
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    app = App(Routes([Route("GET", "/video", serves_it)]), Metrics())
+    scope: Scope = {"type": "http", "method": "GET", "path": "/video", "headers": [], "query_string": b""}
+    with capture_logs() as logs:
+        house.run(app(scope, receive, send))  # type: ignore[arg-type]
+    assert [entry["event"] for entry in logs] == ["answer.crashed"]
+    assert sent[0]["status"] == 500
+    assert b'"code":"InternalError"' in sent[1]["body"]  # type: ignore[operator]
+
+
 def test_who_promises_a_body_and_falls_silent_is_refused_all_the_same(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

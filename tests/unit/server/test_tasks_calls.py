@@ -275,6 +275,19 @@ def test_a_list_says_nothing_with_null(house: House) -> None:
     assert "null" not in house.call("GET", "/api/v1/tasks").text
 
 
+def test_an_end_given_to_the_second_means_all_of_that_second(house: House) -> None:
+    house.clock.advance(700)
+    task_id = house.created()
+    end = times.render_compact(house.clock.now())
+    assert [row["task_id"] for row in listed(house, f"?end_time={end}")["data"]] == [task_id]
+
+
+def test_head_cancels_nothing(house: House) -> None:
+    task_id = house.created()
+    assert house.call("HEAD", f"/api/v1/tasks/{task_id}/cancel").status_code == 405
+    assert output(house, task_id)["task_status"] == "PENDING"
+
+
 def test_forgotten_tasks_are_not_listed(house: House) -> None:
     task_id = house.created()
     house.finish(task_id)

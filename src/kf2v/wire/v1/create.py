@@ -5,6 +5,7 @@ Reference: "Step 1: Create a task". What the official SDKs add (``extend_prompt`
 ``input.extend_prompt: true`` whatever their user wished.
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from typing import cast
 
@@ -62,7 +63,7 @@ def parse(body: bytes) -> Submission:
 
 def _object(body: bytes) -> Mapping[str, object]:
     try:
-        members: object = msgspec.json.decode(body)
+        members: object = msgspec.json.decode(body.removeprefix(BOM_UTF8))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BodyInvalid(f"{BodyInvalid.sentence} {_plain(error)}") from error
     if not isinstance(members, dict):

@@ -7,7 +7,7 @@ longer span than that is refused.
 
 from collections.abc import Mapping
 
-from kf2v.clock import HOUR
+from kf2v.clock import HOUR, SECOND
 from kf2v.errors import InvalidParameter
 from kf2v.tasks import Page, Task, TaskQuery
 from kf2v.wire.v1 import tasks, times
@@ -51,12 +51,13 @@ def page_of(query: Mapping[str, str]) -> tuple[int, int]:
 
 
 def _span(query: Mapping[str, str], now: int) -> tuple[int, int]:
+    """First and last millisecond to list."""
     since, until = _bound(query, "start_time"), _bound(query, "end_time")
     if since is None and until is None:
         return now - SPAN, now
     if since is None:
         assert until is not None
-        return until - SPAN, until
+        return until - SPAN, _whole_second(query, until)
     if until is None:
         return since, since + SPAN
     if until < since:
@@ -66,7 +67,12 @@ def _span(query: Mapping[str, str], now: int) -> tuple[int, int]:
             "Input should span at most 24 hours: start_time and end_time, "
             f"but got '{query['start_time']}' and '{query['end_time']}'."
         )
-    return since, until
+    return since, _whole_second(query, until)
+
+
+def _whole_second(query: Mapping[str, str], until: int) -> int:
+    """An end given to the second means all of that second: a task made in it belongs to the list."""
+    return until + SECOND - 1 if len(query["end_time"].strip()) == times.COMPACT_LENGTH else until
 
 
 def _bound(query: Mapping[str, str], name: str) -> int | None:

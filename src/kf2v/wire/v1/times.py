@@ -5,6 +5,9 @@ from functools import lru_cache
 
 CHINA = timezone(timedelta(hours=8))
 
+#: of ``YYYYMMDDhhmmss``
+COMPACT_LENGTH = 14
+
 #: beyond these a clock is broken, or somebody plays: 2000-01-01 and 2100-01-01
 _EARLIEST, _LATEST = 946_684_800_000, 4_102_444_800_000
 
@@ -24,7 +27,7 @@ def parse_bound(text: str) -> int | None:
     """A bound of the list API: ``YYYYMMDDhhmmss`` in UTC+8, or epoch milliseconds. None if it is neither."""
     if not (text.isascii() and text.isdigit()):
         return None
-    if len(text) == 14:
+    if len(text) == COMPACT_LENGTH:
         try:
             moment = datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=CHINA)
         except ValueError:
