@@ -9,7 +9,8 @@ from kf2v.video import Frame
 
 
 def align(one: Frame, other: Frame) -> Homography | None:
-    return fit(*landmarks(one, other), SIZE, share=0.2)
+    corners, _ = landmarks(one, other)
+    return fit(*corners, SIZE, share=0.2)
 
 
 ZOOM_AND_TURN = np.array([[1.25, -0.3, 10], [0.3, 1.25, -60], [2e-4, 0, 1.0]])

@@ -1,5 +1,6 @@
 """Points that look alike, and the one projective motion they share; none rather than a doubtful one."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 import cv2
@@ -13,6 +14,9 @@ from kf2v.video import Frame
 #: (h, w) uint8
 Grey: TypeAlias = npt.NDArray[np.integer[Any] | np.floating[Any]]
 
+#: places (n, 2) in one frame, and where each seems to be in the other
+Pairs: TypeAlias = tuple[Field, Field]
+
 #: pixels a point may miss its place by
 TOLERANCE = 3.0
 #: pixels between neighbours, and the diameter described, on the grid
@@ -21,18 +25,19 @@ GRID_STEP, GRID_SIZE = 6, 4.0
 FEWEST = 15
 
 
-def landmarks(one: Frame, other: Frame) -> tuple[Field, Field]:
-    """Points (n, 2) of ``one`` and the points of ``other`` that look alike, outliers among them.
+def landmarks(one: Frame, other: Frame) -> tuple[Pairs, Pairs]:
+    """Points that look alike, outliers among them: at corners, and on a grid.
 
-    SIFT (Lowe 2004) at corners of any size and turn, and the same descriptor upright on a grid, which says something
-    about soft things too.
+    At corners SIFT (Lowe 2004) finds them at any size and turn; on the grid the same descriptor, upright, says
+    something about soft things too, and more often something wrong.
     """
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (one, other)]
-    corners, grids = _corner_pairs(grey[0], grey[1]), _grid_pairs(grey[0], grey[1])
-    return np.concatenate([corners[0], grids[0]]), np.concatenate([corners[1], grids[1]])
+    with ThreadPoolExecutor(1) as pool:
+        later = pool.submit(_grid_pairs, grey[0], grey[1])
+        return _corner_pairs(grey[0], grey[1]), later.result()
 
 
-def _corner_pairs(one: Grey, other: Grey) -> tuple[Field, Field]:
+def _corner_pairs(one: Grey, other: Grey) -> Pairs:
     finder = cv2.SIFT.create(3000, contrastThreshold=0.02)
     points, marks = finder.detectAndCompute(one, None)
     others, other_marks = finder.detectAndCompute(other, None)
@@ -49,7 +54,7 @@ def _corner_pairs(one: Grey, other: Grey) -> tuple[Field, Field]:
     )
 
 
-def _grid_pairs(one: Grey, other: Grey) -> tuple[Field, Field]:
+def _grid_pairs(one: Grey, other: Grey) -> Pairs:
     height, width = one.shape
     nodes = [
         cv2.KeyPoint(float(x), float(y), GRID_SIZE, 0.0)
@@ -61,8 +66,8 @@ def _grid_pairs(one: Grey, other: Grey) -> tuple[Field, Field]:
     marks = [np.asarray(finder.compute(picture, nodes)[1], np.float32) for picture in (one, other)]
     # Hellinger's kernel (Arandjelović and Zisserman 2012): one strong edge must not drown the rest.
     roots = [np.sqrt(mark / np.maximum(mark.sum(axis=1, keepdims=True), 1e-6)) for mark in marks]
-    likeness = roots[0] @ roots[1].T
-    there, back = likeness.argmax(axis=1), likeness.argmax(axis=0)
+    # Two products cost less than finding the largest down the columns of one.
+    there, back = (roots[0] @ roots[1].T).argmax(axis=1), (roots[1] @ roots[0].T).argmax(axis=1)
     mutual = np.linalg.norm(places[back[there]] - places, axis=1) < 1.5 * GRID_STEP
     return places[mutual], places[there[mutual]]
 

@@ -11,7 +11,7 @@ import numpy as np
 from kf2v.engines import Watch
 from kf2v.engines.morph.alignment import fit, in_company, landmarks, planes
 from kf2v.engines.morph.diffusion import spread
-from kf2v.engines.morph.field import Field, grid, sample
+from kf2v.engines.morph.field import Field, grid, resize, sample
 from kf2v.engines.morph.matching import Match, agreement, best_of, led_by, match_from, resemble
 from kf2v.engines.morph.path import Geodesic, Homography, project
 from kf2v.video import Frame
@@ -20,6 +20,8 @@ from kf2v.video import Frame
 LONG_SIDE = 608
 #: pictures that have less than this share of themselves in common are treated the more cautiously the less they have
 RELATED = 0.35
+#: share that two pictures that have nothing to do with each other can have in common
+SCRAPS = 0.02
 #: how much stiffer the motion between strangers is than between two views of one thing
 STRANGERS = 1500.0
 #: weight of a resemblance in outline against a match in texture
@@ -65,19 +67,21 @@ def analyse(first: Frame, last: Frame, watch: Watch) -> Correspondence:
     watch.report("analyse", 0.0)
     one, other = _reduce(first), _reduce(last)
     here = grid(one.shape[0], one.shape[1])
-    points, targets = landmarks(one, other)
+    corners, nodes = landmarks(one, other)
+    motions = planes(*corners, (one.shape[0], one.shape[1]))
+    points, targets = np.concatenate([corners[0], nodes[0]]), np.concatenate([corners[1], nodes[1]])
     kept = in_company(points, targets)
     points, targets = points[kept], targets[kept]
-    motions = planes(points, targets, (one.shape[0], one.shape[1]))
     watch.report("analyse", 0.15)
     match = _first_match(one, other, points, targets, motions, watch)
     filled = _fill(one, other, match, motions[:1])
     watch.report("analyse", 0.65)
-    # What was filled in from around is often nearly right: searched from there, much of it is found after all.
-    again = match_from(one, other, here + filled.forward, here + filled.backward)
-    match = best_of(one, other, [match, again])
-    watch.report("analyse", 0.75)
-    filled = _fill(one, other, match, motions[:1])
+    if motions or _kinship(match) == 1:
+        # What was filled in from around is often nearly right: searched from there, much of it is found after all.
+        again = match_from(one, other, here + filled.forward, here + filled.backward)
+        match = best_of(one, other, [match, again])
+        watch.report("analyse", 0.75)
+        filled = _fill(one, other, match, motions[:1])
     watch.report("analyse", 0.9)
     correspondence = _woven(one, other, match, filled)
     watch.report("analyse", 1.0)
@@ -110,13 +114,15 @@ def _first_match(
 def _fill(one: Frame, other: Frame, match: Match, guesses: list[Homography]) -> _Filled:
     """Give every pixel a motion: its own where trusted, else its likeness's, its neighbours', the camera's."""
     motion = _common_motion(match, guesses)
-    kinship = min(1.0, match.coverage / RELATED)
+    kinship = _kinship(match)
+    # Some scraps look alike in any two pictures.
+    evidence = min(1.0, max(0.0, match.coverage - SCRAPS) / SCRAPS)
     likeness = resemble(one, other, motion) if kinship < 1 else match
     here = grid(one.shape[0], one.shape[1])
     hold = kinship + (1 - kinship) * _away_from_edges(here)[..., None]
 
     def smooth(base: Field, flow: Field, trust: Field, likely: Field, chance: Field, guide: Frame) -> Field:
-        believed, guessed = trust**2, (1 - kinship) * LIKELY * chance
+        believed, guessed = evidence * trust**2, (1 - kinship) * LIKELY * chance
         weights = believed + guessed + np.float32(2e-3)
         rest = ((flow - base) * believed[..., None] + (likely - base) * guessed[..., None]) / weights[..., None]
         stiffness = 60.0 + STRANGERS * (1 - kinship)
@@ -132,6 +138,11 @@ def _fill(one: Frame, other: Frame, match: Match, guesses: list[Homography]) -> 
     )
 
 
+def _kinship(match: Match) -> float:
+    """0 between strangers … 1 between two views of one thing."""
+    return min(1.0, match.coverage / RELATED)
+
+
 def _woven(one: Frame, other: Frame, match: Match, filled: _Filled) -> Correspondence:
     """Both frames' pixels on one path. What was filled in and agrees from both sides is trusted too."""
     here = grid(one.shape[0], one.shape[1])
@@ -140,16 +151,13 @@ def _woven(one: Frame, other: Frame, match: Match, filled: _Filled) -> Correspon
     forward_trust = agreement(one, other, filled.forward, filled.backward, loose=2.0, window=5)
     backward_trust = agreement(other, one, filled.backward, filled.forward, loose=2.0, window=5)
     first_tone, last_tone = _tones(one, other, match)
+    kinship = _kinship(match)
+    forward_trust = np.maximum(match.forward_trust, kinship * forward_trust)
+    backward_trust = np.maximum(match.backward_trust, kinship * backward_trust)
     return Correspondence(
         path=Geodesic(filled.motion),
-        first=Strand(
-            anchor=here,
-            drift=project(back, here + filled.forward) - here,
-            trust=np.maximum(match.forward_trust, forward_trust),
-        ),
-        last=Strand(
-            anchor=anchor, drift=project(back, here) - anchor, trust=np.maximum(match.backward_trust, backward_trust)
-        ),
+        first=Strand(anchor=here, drift=project(back, here + filled.forward) - here, trust=forward_trust),
+        last=Strand(anchor=anchor, drift=project(back, here) - anchor, trust=backward_trust),
         first_tone=first_tone,
         last_tone=last_tone,
     )
@@ -188,9 +196,12 @@ def _tones(one: Frame, other: Frame, match: Match) -> tuple[Field, Field]:
 
     def change(near: Field, far: Field, flow: Field, trust: Field) -> Field:
         difference = (sample(far, here + flow) - near) * trust[..., None]
-        reach = max(trust.shape) / 16
-        total = cv2.GaussianBlur(trust, (0, 0), reach) + 0.05
-        return np.asarray(cv2.GaussianBlur(difference, (0, 0), reach) / total[..., None], np.float32)
+        height, width = trust.shape
+        coarse = (max(1, height // 8), max(1, width // 8))
+        reach = max(coarse) / 16
+        weighed = cv2.resize(np.dstack([difference, trust]), coarse[::-1], interpolation=cv2.INTER_AREA)
+        weighed = np.asarray(cv2.GaussianBlur(weighed, (0, 0), reach), np.float32)
+        return resize(weighed[..., :3] / (weighed[..., 3:] + 0.05), (height, width))
 
     return (
         change(mine, yours, match.forward, match.forward_trust),

@@ -17,13 +17,19 @@ def spread(values: Field, weights: Field, guide: npt.NDArray[np.uint8], *, stiff
     """
     carried = np.concatenate([values * weights[..., None], weights[..., None]], axis=2)
     picture = guide.astype(np.float32)
-    across = np.exp(-np.abs(np.diff(picture, axis=1)).max(axis=2) / contrast) + 1e-6
-    down = np.exp(-np.abs(np.diff(picture, axis=0)).max(axis=2) / contrast) + 1e-6
+    across = _bond(np.abs(np.diff(picture, axis=1)), contrast)
+    down = _bond(np.abs(np.diff(picture, axis=0)), contrast)
     for step in range(PASSES):
         pull = np.float32(1.5 * 4.0 ** (PASSES - 1 - step) / (4.0**PASSES - 1) * stiffness)
         carried = _solve(carried.swapaxes(0, 1), pull * across.T).swapaxes(0, 1)
         carried = _solve(carried, pull * down)
     return carried[..., :-1] / np.maximum(carried[..., -1:], 1e-9)
+
+
+def _bond(difference: Field, contrast: float) -> Field:
+    """How much neighbours hold together, by the channel (h, w, 3) they differ most in."""
+    most = np.maximum(np.maximum(difference[..., 0], difference[..., 1]), difference[..., 2])
+    return np.exp(-most / contrast) + np.float32(1e-6)
 
 
 def _solve(right: Field, bonds: Field) -> Field:

@@ -89,12 +89,17 @@ def agreement(
 ) -> Field:
     """High where going there and back ends where it started, on a spot that looks alike, inside the picture."""
     target = grid(one.shape[0], one.shape[1]) + forward
-    astray = np.linalg.norm(forward + sample(backward, target), axis=2)
-    allowed = 0.8 + 0.03 * np.linalg.norm(forward, axis=2)
+    astray = _length(forward + sample(backward, target))
+    allowed = 0.8 + 0.03 * _length(forward)
     returned = np.exp(-((astray / allowed / loose) ** 2) / 2)
     height, width = one.shape[:2]
-    inside = (target >= -0.5).all(axis=2) & (target[..., 0] <= width - 0.5) & (target[..., 1] <= height - 0.5)
+    x, y = target[..., 0], target[..., 1]
+    inside = (x >= -0.5) & (y >= -0.5) & (x <= width - 0.5) & (y <= height - 0.5)
     return np.asarray(returned * _likeness(one, other, target, window) * inside, np.float32)
+
+
+def _length(flow: Field) -> Field:
+    return np.hypot(flow[..., 0], flow[..., 1])
 
 
 def _accompanied(trust: Field) -> Field:
@@ -108,7 +113,7 @@ def _undivided(flow: Field) -> Field:
     """1 inside a motion, little where two meet: flow is found by patches, so only colour knows where the edge runs."""
     near = np.ones((3, 3), np.uint8)
     jump = np.asarray(cv2.dilate(flow, near), np.float32) - cv2.erode(flow, near)
-    divided = cv2.dilate((jump.max(axis=2) > 2).astype(np.uint8), np.ones((7, 7), np.uint8))
+    divided = cv2.dilate((np.maximum(jump[..., 0], jump[..., 1]) > 2).astype(np.uint8), np.ones((7, 7), np.uint8))
     return np.where(np.asarray(divided) > 0, np.float32(0.15), np.float32(1))
 
 
@@ -144,9 +149,14 @@ def _likeness(one: Frame, other: Frame, target: Field, window: int) -> Field:
     """1 where the surroundings show the same texture (whatever their tone), towards 0 where it differs."""
     mine = _texture(one.astype(np.float32))
     yours = _texture(sample(other.astype(np.float32), target))
-    energy = cv2.boxFilter(mine**2 + yours**2, -1, (window, window)).mean(axis=2) + 8.0
-    difference = cv2.boxFilter((mine - yours) ** 2, -1, (window, window)).mean(axis=2)
+    energy = cv2.boxFilter(_mean(mine**2 + yours**2), -1, (window, window)) + 8.0
+    difference = cv2.boxFilter(_mean((mine - yours) ** 2), -1, (window, window))
     return np.asarray(np.exp(-((difference / energy / 0.45) ** 2)), np.float32)
+
+
+def _mean(picture: Field) -> Field:
+    """Over the three channels; a reduction along so short an axis is slow."""
+    return (picture[..., 0] + picture[..., 1] + picture[..., 2]) / 3
 
 
 def _texture(picture: Field) -> Field:

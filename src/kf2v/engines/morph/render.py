@@ -74,19 +74,20 @@ class Renderer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Landing:
-    """What one frame's pixels leave where they come down, each (h, w) unless said otherwise."""
+    """What one frame's pixels leave where they come down."""
 
-    #: sum of trust
-    trusted: Field
-    #: sum of trust and doubt
-    weight: Field
-    #: (h, w, 2), sum of drift times that weight
-    drift: Field
+    #: (h, w, 4), sums of trust, of trust and doubt (the weight), and of both components of drift times weight
+    sums: Field
+
+    @property
+    def trusted(self) -> Field:
+        """(h, w), sum of trust."""
+        return self.sums[..., 0]
 
     @property
     def seen(self) -> Field:
-        """1 where pixels land as densely as they should, 0 in the gaps that open behind moving things."""
-        return (self.weight - self.trusted) / DOUBT
+        """(h, w): 1 where pixels land as densely as they should, 0 in the gaps that open behind moving things."""
+        return (self.sums[..., 1] - self.sums[..., 0]) / DOUBT
 
 
 class _Swarm:
@@ -112,18 +113,20 @@ class _Swarm:
             landed[..., layer] = np.bincount(cell, load, minlength=outside + 1)[:outside].reshape(height, width)
         spreading = 0.9 * max(1.0, zoom)
         side = 2 * round(2.5 * spreading) + 1
-        landed = np.asarray(cv2.GaussianBlur(landed * np.float32(zoom**2), (side, side), spreading), np.float32)
-        return _Landing(trusted=landed[..., 0], weight=landed[..., 1], drift=landed[..., 2:])
+        return _Landing(
+            sums=np.asarray(cv2.GaussianBlur(landed * np.float32(zoom**2), (side, side), spreading), np.float32)
+        )
 
 
 def _drift(own: _Landing, other: _Landing) -> Field:
     """Where a frame is read: at its own pixels' drift, unless the other's are much surer; gaps filled from around."""
-    total = np.dstack([own.drift + HEARSAY * other.drift, own.weight + HEARSAY * other.weight])
+    total = cv2.addWeighted(own.sums, 1.0, other.sums, HEARSAY, 0.0)
     height, width = total.shape[:2]
     small = cv2.resize(total, (-(-width // 8), -(-height // 8)), interpolation=cv2.INTER_AREA)
-    wide = cv2.resize(cv2.GaussianBlur(small, (0, 0), 2.0), (width, height), interpolation=cv2.INTER_LINEAR)
-    filled = wide[..., :2] / (wide[..., 2:] + 1e-6)
-    return np.asarray((total[..., :2] + 1e-3 * filled) / (total[..., 2:] + 1e-3), np.float32)
+    small = np.asarray(cv2.GaussianBlur(small, (0, 0), 2.0), np.float32)
+    around = resize(small[..., 2:] / (small[..., 1:2] + 1e-6), (height, width))
+    weight = total[..., 1:2] + 1e-3
+    return np.asarray((total[..., 2:] + 1e-3 * around) / weight, np.float32)
 
 
 def _visible(seen: Field, origin: Field, age: float) -> Field:
