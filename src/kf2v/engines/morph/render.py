@@ -18,6 +18,8 @@ HANDOVER = 0.25
 GLIMPSE = 0.1
 #: weight of what the other frame's pixels say about where to read this one
 HEARSAY = 0.2
+#: what is narrower than this is no gap
+THREAD = np.ones((5, 5), np.uint8)
 #: grey levels; a change of light below this is not worth its arithmetic
 NOTICEABLE = 1.5
 
@@ -135,7 +137,9 @@ def _visible(seen: Field, origin: Field, age: float) -> Field:
     x, y = origin[..., 0], origin[..., 1]
     margin = np.minimum(np.minimum(x, width - 1 - x), np.minimum(y, height - 1 - y))
     soft = np.float32(1 + age * 0.04 * max(height, width))
-    return np.clip(3 * seen - 1.35, 0, 1) * np.clip((margin + 1) / soft, 0, 1) + np.float32(1e-3)
+    # What grows thins out line by line: lines that nothing lands on are no gap, and would show as rings if they were.
+    dense = np.asarray(cv2.morphologyEx(seen, cv2.MORPH_CLOSE, THREAD), np.float32)
+    return np.clip(3 * dense - 1.35, 0, 1) * np.clip((margin + 1) / soft, 0, 1) + np.float32(1e-3)
 
 
 def _zoom(motion: Homography, here: Field) -> float:
