@@ -102,14 +102,14 @@ def _keep(path: Path, text: str) -> None:
 
 def signing_secret(settings: Settings) -> bytes:
     """What keys are hashed and links are signed with: one per data directory."""
-    return bytes.fromhex(kept_secret(settings.data_dir / "secret", lambda: secrets.token_hex(32)))
+    return bytes.fromhex(kept_secret(settings.secret_file, lambda: secrets.token_hex(32)))
 
 
 def owner_key(settings: Settings) -> str:
     """The key that exists at start: the one that was set, else one made once and kept for its owner to read."""
     if settings.api_key is not None and settings.api_key.get_secret_value().strip():
         return settings.api_key.get_secret_value().strip()
-    return kept_secret(settings.data_dir / "owner.key", lambda: f"sk-{secrets.token_hex(16)}")
+    return kept_secret(settings.owner_key_file, lambda: f"sk-{secrets.token_hex(16)}")
 
 
 async def open_store(settings: Settings) -> "SqliteStore":
@@ -117,17 +117,7 @@ async def open_store(settings: Settings) -> "SqliteStore":
     from kf2v.store.sqlite import SqliteStore
 
     prepare_data_dir(settings)
-    return await SqliteStore.open(settings.data_dir / "kf2v.db")
-
-
-def address_file(settings: Settings) -> Path:
-    """Where a running server writes its own address, for the commands of its owner."""
-    return settings.data_dir / "address"
-
-
-def scratch_dir(settings: Settings) -> Path:
-    """Where unfinished files are; nothing in it outlives the server that wrote it."""
-    return settings.data_dir / "scratch"
+    return await SqliteStore.open(settings.database)
 
 
 def open_blobs(settings: Settings) -> Blobs:
@@ -225,5 +215,5 @@ def build_recipe(settings: Settings, *, blobs: Blobs | None = None, scratch: Pat
         fetcher=Fetcher(allow_hosts=settings.fetch_allow_hosts, timeout=settings.fetch_timeout, max_bytes=FRAME_LIMIT),
         blobs=open_blobs(settings) if blobs is None else blobs,
         watermark_text=settings.watermark_text,
-        scratch=scratch or scratch_dir(settings),
+        scratch=scratch or settings.scratch_dir,
     )

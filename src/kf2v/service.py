@@ -89,7 +89,7 @@ async def _live(settings: Settings, ending: _Ending) -> None:
         house.push_async_callback(store.close)
         blobs = assembly.open_blobs(settings)
         listener = house.enter_context(contextlib.closing(_listen(settings.host, settings.port)))
-        base = f"http://{_printable(settings.host)}:{listener.getsockname()[1]}"
+        base = settings.local_url(listener.getsockname()[1])
 
         async def mourn(name: str) -> bool:
             return await front.desk.worker_died(name)
@@ -103,7 +103,7 @@ async def _live(settings: Settings, ending: _Ending) -> None:
         key = assembly.owner_key(settings)
         await front.keys.ensure(key, DEFAULT_ACCOUNT)
         await front.desk.recover()
-        shutil.rmtree(assembly.scratch_dir(settings), ignore_errors=True)
+        shutil.rmtree(settings.scratch_dir, ignore_errors=True)
         back = bind(socket_path(settings.data_dir))
         await house.enter_async_context(opened(backstage(front.desk, front.keys), back))
         sweeper = Sweeper(store=store, blobs=blobs, clock=clock, retention=assembly.retention(settings))
@@ -115,7 +115,7 @@ async def _live(settings: Settings, ending: _Ending) -> None:
         door = FrontDoor(front.app)
         await door.open(listener)
         house.push_async_callback(door.slam)
-        house.enter_context(_found_at(assembly.address_file(settings), base))
+        house.enter_context(_found_at(settings.address_file, base))
         _announce(base, key)
         await ending.asked.wait()
         log.info("draining", seconds=settings.drain_seconds)
@@ -184,13 +184,6 @@ def _listen(host: str, port: int) -> socket.socket:
         raise
     listener.setblocking(False)
     return listener
-
-
-def _printable(host: str) -> str:
-    """How a client on this machine spells ``host``."""
-    if host in ("0.0.0.0", ""):  # noqa: S104  compared, not bound
-        return "127.0.0.1"
-    return f"[{host}]" if ":" in host else host
 
 
 def _worker_command(settings: Settings) -> list[str]:

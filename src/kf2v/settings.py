@@ -22,6 +22,9 @@ from kf2v.net.guard import AllowedHosts
 #: where settings are looked for, the first one wins
 FILES = (Path("kf2v.toml"), Path(platformdirs.user_config_dir("kf2v")) / "config.toml")
 
+#: addresses that mean every interface, and the one by which this machine reaches itself
+LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  looked up, not bound
+
 
 class Settings(BaseSettings):
     """All settings. Each is also the environment variable ``KF2V_<NAME>``."""
@@ -68,6 +71,36 @@ class Settings(BaseSettings):
     min_free_mb: int = Field(default=256, ge=0)
     #: how much is logged
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def database(self) -> Path:
+        """The rows."""
+        return self.data_dir / "kf2v.db"
+
+    @property
+    def secret_file(self) -> Path:
+        """What keys are hashed and links are signed with."""
+        return self.data_dir / "secret"
+
+    @property
+    def owner_key_file(self) -> Path:
+        """The key made at the first start, where none was set."""
+        return self.data_dir / "owner.key"
+
+    @property
+    def address_file(self) -> Path:
+        """Where a running server writes its own address, for the commands of its owner."""
+        return self.data_dir / "address"
+
+    @property
+    def scratch_dir(self) -> Path:
+        """Unfinished files; nothing in it outlives the server that wrote it."""
+        return self.data_dir / "scratch"
+
+    def local_url(self, port: int) -> str:
+        """How a client on this machine reaches a server of these settings that listens on ``port``."""
+        host = LOOPBACK.get(self.host, self.host)
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     def environment(self) -> dict[str, str]:
         """These settings as variables for a child process, without the API key, which no child needs."""

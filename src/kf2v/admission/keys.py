@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from kf2v.clock import Clock
 from kf2v.errors import InvalidApiKey, NoApiKey
 from kf2v.store import Key, Store
+from kf2v.wire.backstage import KeyShown
 
 DEFAULT_ACCOUNT = "default"
 _BEARER = "bearer"
@@ -87,3 +88,15 @@ class Keys:
             callers.clear()
         callers[authorization] = caller = Caller(account=key.account, key_id=key.id)
         return caller
+
+
+def shown(key: Key, secret: str | None = None) -> KeyShown:
+    """``key`` as its owner sees it; with ``secret`` only in the answer that makes it."""
+    return KeyShown(
+        id=key.id,
+        account=key.account,
+        hint=key.hint,
+        created_at=key.created_at,
+        revoked_at=key.revoked_at,
+        key=secret,
+    )

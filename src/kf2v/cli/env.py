@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from kf2v.cli.config import DataDir, read_settings
-from kf2v.cli.target import OWNER_KEY, key_of_owner, local_base_url
+from kf2v.cli.target import key_of_owner, local_base_url
 from kf2v.cli.terminal import CommandFailed, give
 
 
@@ -33,7 +33,7 @@ def env(
     if not key:
         raise CommandFailed(
             "InvalidApiKey",
-            f"{settings.data_dir / OWNER_KEY} is not there or not yours",
+            f"{settings.owner_key_file} is not there or not yours",
             fix="the first `kf2v serve` makes it; or set KF2V_API_KEY",
         )
     for name, value in {

@@ -22,7 +22,6 @@ from kf2v.cli.terminal import CommandFailed, give, give_json, give_table, say
 if TYPE_CHECKING:
     from kf2v.admission.keys import Keys
     from kf2v.settings import Settings
-    from kf2v.store import Key
     from kf2v.wire.backstage import KeyShown
 
 T = TypeVar("T")
@@ -83,9 +82,11 @@ class _Cabinet:
         if answer is not None:
             return backstage.parse(backstage.KeyShown, answer[1])
 
+        from kf2v.admission.keys import shown
+
         async def make(keys: Keys) -> KeyShown:
             key, secret = await keys.create(account)
-            return _shown(key, secret)
+            return shown(key, secret)
 
         return self._open(make)
 
@@ -96,8 +97,10 @@ class _Cabinet:
         if answer is not None:
             return backstage.parse(list[backstage.KeyShown], answer[1])
 
+        from kf2v.admission.keys import shown
+
         async def look(keys: Keys) -> list[KeyShown]:
-            return [_shown(key) for key in await keys.list()]
+            return [shown(key) for key in await keys.list()]
 
         return self._open(look)
 
@@ -143,19 +146,6 @@ class _Cabinet:
             raise CommandFailed("DataDirInUse", f"{error} It does not answer.", exit=Exit.GENERAL, fix=fix) from error
         except OSError as error:
             raise CommandFailed("DataDirUnusable", f"{self._settings.data_dir}: {error.strerror or error}") from error
-
-
-def _shown(key: Key, secret: str | None = None) -> KeyShown:
-    from kf2v.wire.backstage import KeyShown
-
-    return KeyShown(
-        id=key.id,
-        account=key.account,
-        hint=key.hint,
-        created_at=key.created_at,
-        revoked_at=key.revoked_at,
-        key=secret,
-    )
 
 
 def _fields(key: KeyShown) -> dict[str, object]:

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from kf2v.settings import Settings
 
 API = "/api/v1"
-OWNER_KEY = "owner.key"
 
 BaseUrl = Annotated[
     str | None,
@@ -40,10 +39,6 @@ ApiKeyFile = Annotated[
 ]
 
 __all__ = ["ApiKeyFile", "BaseUrl", "DataDir", "Target", "connected", "find_target", "key_of_owner", "local_base_url"]
-
-
-#: a running server's address in its data directory
-ADDRESS = "address"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,18 +75,17 @@ def local_base_url(data_dir: Path | None = None) -> str:
     """Where the server of this machine is: as it says itself while it runs, else as its settings tell."""
     settings = read_settings(data_dir=data_dir)
     try:
-        return (settings.data_dir / ADDRESS).read_text().strip() + API
+        return settings.address_file.read_text().strip() + API
     except OSError:
         pass
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::", "") else settings.host  # noqa: S104  that is what is undone
-    return f"http://{f'[{host}]' if ':' in host else host}:{settings.port or 8000}{API}"
+    return settings.local_url(settings.port or 8000) + API
 
 
 def key_of_owner(settings: Settings) -> str | None:
     """The key that this machine's server was started with; None if it never was, or not by us."""
     if settings.api_key is not None and settings.api_key.get_secret_value().strip():
         return settings.api_key.get_secret_value().strip()
-    return _key_if_there(settings.data_dir / OWNER_KEY)
+    return _key_if_there(settings.owner_key_file)
 
 
 @contextmanager

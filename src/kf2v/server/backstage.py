@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from kf2v.admission.keys import shown
 from kf2v.errors import ApiError, NotFound
 from kf2v.server.desk import Desk
 from kf2v.store import Key
@@ -58,11 +59,11 @@ def backstage(desk: Desk, cabinet: KeyCabinet) -> Starlette:
 
     async def create_key(request: Request) -> Response:
         key, secret = await cabinet.create(wire.parse(wire.NewKey, await request.body()).account)
-        return _answer(_shown(key, secret))
+        return _answer(shown(key, secret))
 
     async def list_keys(request: Request) -> Response:
         del request
-        return _answer([_shown(key) for key in await cabinet.list()])
+        return _answer([shown(key) for key in await cabinet.list()])
 
     async def revoke_key(request: Request) -> Response:
         key_id = request.path_params["id"]
@@ -86,17 +87,6 @@ def backstage(desk: Desk, cabinet: KeyCabinet) -> Starlette:
 
 def _answer(message: object, status: int = 200) -> Response:
     return Response(wire.render(message), status_code=status, media_type="application/json")
-
-
-def _shown(key: Key, secret: str | None = None) -> wire.KeyShown:
-    return wire.KeyShown(
-        id=key.id,
-        account=key.account,
-        hint=key.hint,
-        created_at=key.created_at,
-        revoked_at=key.revoked_at,
-        key=secret,
-    )
 
 
 def _refuse(request: Request, error: Exception) -> Response:
