@@ -7,14 +7,15 @@ of the scene and its position in time, so frames can be made in parallel and alw
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import cv2
 
 from kf2v.engines import Scene, Watch
-from kf2v.engines.morph.correspondence import analyse
-from kf2v.engines.morph.path import ease
-from kf2v.engines.morph.render import Renderer
+from kf2v.engines.morph.timing import ease
 from kf2v.video import Clip, Frame, Size
+from kf2v.video.motion.correspondence import analyse
+from kf2v.video.motion.render import Renderer
 
 COUNT = 150
 FPS = 30.0
@@ -35,7 +36,7 @@ class Morph:
         """Analyse the pair now; render its 150 frames at 30 per second when they are asked for."""
         # Optical flow cuts its work into as many strips as OpenCV has threads, and strips show in the result.
         cv2.setNumThreads(1)
-        correspondence = analyse(scene.first, scene.last, watch)
+        correspondence = analyse(scene.first, scene.last, partial(watch.report, "analyse"))
         renderer = Renderer(scene.first, scene.last, correspondence)
         height, width = scene.first.shape[:2]
         return Clip(

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from kf2v.engines.morph.field import Field
+from kf2v.video.motion.field import Field
 
 #: passes over rows and columns; each is a quarter as stiff as the one before
 PASSES = 3

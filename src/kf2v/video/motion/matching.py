@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from kf2v.engines.morph.field import Field, grid, resize, sample
-from kf2v.engines.morph.path import Homography, project
-from kf2v.video import Frame
+from kf2v.video.frames import Frame
+from kf2v.video.motion.field import Field, grid, resize, sample
+from kf2v.video.motion.path import Homography, project
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

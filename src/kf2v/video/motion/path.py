@@ -1,4 +1,4 @@
-"""The way through time: how far along a moment is, and where a projective motion stands by then."""
+"""The way of the whole picture: where a projective motion stands by a moment."""
 
 import math
 from typing import Any, TypeAlias
@@ -6,25 +6,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from kf2v.engines.morph.field import Field
+from kf2v.video.motion.field import Field
 
 #: (3, 3), maps homogeneous pixel coordinates of the first frame to the last
 Homography: TypeAlias = npt.NDArray[np.floating[Any]]
-
-#: share of the clip at each end that is spent gathering or losing speed
-RAMP = 0.16
-#: speed at the very ends, as a share of the speed in between: a picture that stands still looks broken
-STIR = 0.2
-
-
-def ease(moment: float) -> float:
-    """Position 0 … 1 at ``moment`` 0 … 1: speed rises like a cosine over ``RAMP``, is even, and falls again."""
-    if moment > 0.5:
-        return 1.0 - ease(1.0 - moment)
-    whole = 1.0 - RAMP * (1.0 - STIR)
-    inside = min(moment, RAMP)
-    ramped = (1.0 + STIR) / 2 * inside - (1.0 - STIR) / 2 * RAMP / math.pi * math.sin(math.pi * inside / RAMP)
-    return (ramped + moment - inside) / whole
 
 
 class Geodesic:

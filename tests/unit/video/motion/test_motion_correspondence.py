@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from stage import SIZE, Notebook, cut, flat, texture
+from stage import SIZE, cut, flat, texture
 
-from kf2v.engines.morph.correspondence import LONG_SIDE, Correspondence, Strand, analyse
-from kf2v.engines.morph.path import project
+from kf2v.video.motion.correspondence import LONG_SIDE, Correspondence, Strand, analyse
+from kf2v.video.motion.path import project
 
 WIDE = texture(5, (300, 480))
 
@@ -13,41 +13,41 @@ def goal(pair: Correspondence, strand: Strand, position: float) -> np.ndarray:
 
 
 def test_every_pixel_of_the_first_frame_starts_at_home_and_arrives() -> None:
-    pair = analyse(cut(WIDE, 40, 30), cut(WIDE, 22, 41), Notebook())
+    pair = analyse(cut(WIDE, 40, 30), cut(WIDE, 22, 41))
     y, x = np.mgrid[30:160, 30:290]
     assert np.allclose(goal(pair, pair.first, 0)[30:160, 30:290], np.dstack([x, y]), atol=1e-3)
     assert np.allclose(goal(pair, pair.first, 1)[30:160, 30:290], np.dstack([x + 18, y - 11]), atol=0.5)
 
 
 def test_every_pixel_of_the_last_frame_comes_from_where_it_was() -> None:
-    pair = analyse(cut(WIDE, 40, 30), cut(WIDE, 22, 41), Notebook())
+    pair = analyse(cut(WIDE, 40, 30), cut(WIDE, 22, 41))
     y, x = np.mgrid[30:160, 30:290]
     assert np.allclose(goal(pair, pair.last, 0)[30:160, 30:290], np.dstack([x - 18, y + 11]), atol=0.5)
     assert np.allclose(goal(pair, pair.last, 1)[30:160, 30:290], np.dstack([x, y]), atol=0.05)
 
 
 def test_what_leaves_the_picture_is_not_trusted_and_what_stays_is() -> None:
-    pair = analyse(cut(WIDE, 40, 30), cut(WIDE, 80, 30), Notebook())
+    pair = analyse(cut(WIDE, 40, 30), cut(WIDE, 80, 30))
     assert pair.first.trust[20:-20, :30].max() < 0.1
     assert pair.first.trust[20:-20, 60:-20].mean() > 0.9
     assert pair.last.trust[20:-20, -30:].max() < 0.1
 
 
 def test_strangers_trust_each_other_little() -> None:
-    pair = analyse(texture(1), texture(2), Notebook())
+    pair = analyse(texture(1), texture(2))
     assert pair.first.trust.mean() < 0.3
 
 
 def test_a_change_of_light_is_told_from_motion() -> None:
     one = cut(WIDE, 40, 30) // 2 + 30
-    pair = analyse(one, one + np.uint8(40), Notebook())
+    pair = analyse(one, one + np.uint8(40))
     assert np.allclose(pair.first_tone, 40, atol=4)
     assert np.allclose(pair.last_tone, -40, atol=4)
     assert np.abs(goal(pair, pair.first, 1) - goal(pair, pair.first, 0)).max() < 0.5
 
 
 def test_analysis_is_never_larger_than_its_long_side() -> None:
-    pair = analyse(texture(1, (1280, 240)), texture(1, (1280, 240)), Notebook())
+    pair = analyse(texture(1, (1280, 240)), texture(1, (1280, 240)))
     assert max(pair.first.trust.shape) == LONG_SIDE
 
 
@@ -69,7 +69,7 @@ NOISE = np.random.default_rng(3).integers(0, 255, (*SIZE, 3), np.uint8)
     ids=["black", "black to white", "black to texture", "noise", "strangers", "mirrored", "tiny", "ribbon"],
 )
 def test_any_two_pictures_have_an_answer_that_is_finite(first: np.ndarray, last: np.ndarray) -> None:
-    pair = analyse(first, last, Notebook())
+    pair = analyse(first, last)
     for strand in (pair.first, pair.last):
         assert np.isfinite(strand.anchor).all()
         assert np.isfinite(strand.drift).all()

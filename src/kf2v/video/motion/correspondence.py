@@ -3,18 +3,22 @@
 Everything here is in pixels of the analysis size (long side ``LONG_SIDE`` at most), (x, y), centres at integers.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import cv2
 import numpy as np
 
-from kf2v.engines import Watch
-from kf2v.engines.morph.alignment import fit, in_company, landmarks, planes
-from kf2v.engines.morph.diffusion import spread
-from kf2v.engines.morph.field import Field, grid, resize, sample
-from kf2v.engines.morph.matching import Match, agreement, best_of, led_by, match_from, resemble
-from kf2v.engines.morph.path import Geodesic, Homography, project
-from kf2v.video import Frame
+from kf2v.video.frames import Frame
+from kf2v.video.motion.alignment import fit, in_company, landmarks, planes
+from kf2v.video.motion.diffusion import spread
+from kf2v.video.motion.field import Field, grid, resize, sample
+from kf2v.video.motion.matching import Match, agreement, best_of, led_by, match_from, resemble
+from kf2v.video.motion.path import Geodesic, Homography, project
+
+#: told how much of the work is done, 0 … 1; may raise to end it
+Report: TypeAlias = Callable[[float], None]
 
 #: pixels; flows are found at this size whatever the video's
 LONG_SIDE = 608
@@ -62,9 +66,9 @@ class _Filled:
     backward: Field
 
 
-def analyse(first: Frame, last: Frame, watch: Watch) -> Correspondence:
+def analyse(first: Frame, last: Frame, report: Report = lambda _: None) -> Correspondence:
     """Match two frames of one shape. Any two will do: where nothing belongs together, trust is low."""
-    watch.report("analyse", 0.0)
+    report(0.0)
     one, other = _reduce(first), _reduce(last)
     here = grid(one.shape[0], one.shape[1])
     corners, nodes = landmarks(one, other)
@@ -72,19 +76,19 @@ def analyse(first: Frame, last: Frame, watch: Watch) -> Correspondence:
     points, targets = np.concatenate([corners[0], nodes[0]]), np.concatenate([corners[1], nodes[1]])
     kept = in_company(points, targets)
     points, targets = points[kept], targets[kept]
-    watch.report("analyse", 0.15)
-    match = _first_match(one, other, points, targets, motions, watch)
+    report(0.15)
+    match = _first_match(one, other, points, targets, motions, report)
     filled = _fill(one, other, match, motions[:1])
-    watch.report("analyse", 0.65)
+    report(0.65)
     if motions or _kinship(match) == 1:
         # What was filled in from around is often nearly right: searched from there, much of it is found after all.
         again = match_from(one, other, here + filled.forward, here + filled.backward)
         match = best_of(one, other, [match, again])
-        watch.report("analyse", 0.75)
+        report(0.75)
         filled = _fill(one, other, match, motions[:1])
-    watch.report("analyse", 0.9)
+    report(0.9)
     correspondence = _woven(one, other, match, filled)
-    watch.report("analyse", 1.0)
+    report(1.0)
     return correspondence
 
 
@@ -96,18 +100,18 @@ def _reduce(frame: Frame) -> Frame:
 
 
 def _first_match(
-    one: Frame, other: Frame, points: Field, targets: Field, motions: list[Homography], watch: Watch
+    one: Frame, other: Frame, points: Field, targets: Field, motions: list[Homography], report: Report
 ) -> Match:
     """Searched from rest, from the motion of each plane, and from landmarks that move like others near."""
     here = grid(one.shape[0], one.shape[1])
     matches = [match_from(one, other, here, here)]
-    watch.report("analyse", 0.25)
+    report(0.25)
     for motion in motions:
         matches.append(match_from(one, other, project(motion, here), project(np.linalg.inv(motion), here)))
-        watch.report("analyse", 0.3)
+        report(0.3)
     if len(points):
         matches.append(match_from(one, other, led_by(points, targets, here), led_by(targets, points, here)))
-    watch.report("analyse", 0.45)
+    report(0.45)
     return best_of(one, other, matches)
 
 

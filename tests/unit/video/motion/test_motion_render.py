@@ -1,16 +1,16 @@
 import numpy as np
 import pytest
-from stage import Notebook, cut, texture
+from stage import cut, texture
 
-from kf2v.engines.morph.correspondence import analyse
-from kf2v.engines.morph.render import Renderer
 from kf2v.video import Frame
+from kf2v.video.motion.correspondence import analyse
+from kf2v.video.motion.render import Renderer
 
 WIDE = texture(5, (300, 480))
 
 
 def renderer(first: Frame, last: Frame) -> Renderer:
-    return Renderer(first, last, analyse(first, last, Notebook()))
+    return Renderer(first, last, analyse(first, last))
 
 
 def square_at(left: int) -> Frame:

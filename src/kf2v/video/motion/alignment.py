@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from kf2v.engines.morph.field import Field
-from kf2v.engines.morph.path import Homography, project
-from kf2v.video import Frame
+from kf2v.video.frames import Frame
+from kf2v.video.motion.field import Field
+from kf2v.video.motion.path import Homography, project
 
 #: (h, w) uint8
 Grey: TypeAlias = npt.NDArray[np.integer[Any] | np.floating[Any]]

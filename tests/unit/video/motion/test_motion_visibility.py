@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from kf2v.engines.morph.correspondence import Strand
-from kf2v.engines.morph.field import Field, grid
-from kf2v.engines.morph.render import _Swarm, _visible
+from kf2v.video.motion.correspondence import Strand
+from kf2v.video.motion.field import Field, grid
+from kf2v.video.motion.render import _Swarm, _visible
 
 SIDE = 96
 REST = np.eye(3)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from kf2v.engines.morph.correspondence import Correspondence, Strand
-from kf2v.engines.morph.field import Field, grid, resize, sample
-from kf2v.engines.morph.path import Homography, project
-from kf2v.video import Frame
+from kf2v.video.frames import Frame
+from kf2v.video.motion.correspondence import Correspondence, Strand
+from kf2v.video.motion.field import Field, grid, resize, sample
+from kf2v.video.motion.path import Homography, project
 
 #: weight of a pixel nobody trusts, against 1 for a sure one
 DOUBT = 0.05

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 from stage import SIZE, flat, texture
 
-from kf2v.engines.morph.alignment import fit, is_sane, landmarks
-from kf2v.engines.morph.path import Homography, project
 from kf2v.video import Frame
+from kf2v.video.motion.alignment import fit, is_sane, landmarks
+from kf2v.video.motion.path import Homography, project
 
 
 def align(one: Frame, other: Frame) -> Homography | None:

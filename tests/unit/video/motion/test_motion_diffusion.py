@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kf2v.engines.morph.diffusion import spread
+from kf2v.video.motion.diffusion import spread
 
 
 def two_rooms(height: int = 40, width: int = 60) -> tuple[np.ndarray, np.ndarray]:
