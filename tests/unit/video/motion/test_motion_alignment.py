@@ -1,11 +1,11 @@
 import cv2
 import numpy as np
 import pytest
-from stage import SIZE, flat, texture
 
 from kf2v.video import Frame
 from kf2v.video.motion.alignment import fit, is_sane, landmarks
 from kf2v.video.motion.path import Homography, project
+from stage import SIZE, flat, texture
 
 
 def align(one: Frame, other: Frame) -> Homography | None:

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from stage import cut, texture
 
 from kf2v.video import Frame
 from kf2v.video.motion.correspondence import analyse
 from kf2v.video.motion.render import Renderer
+from stage import cut, texture
 
 WIDE = texture(5, (300, 480))
 
