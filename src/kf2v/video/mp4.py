@@ -15,16 +15,21 @@ from fractions import Fraction
 from itertools import pairwise
 from os import SEEK_CUR
 from pathlib import Path
+from typing import TypeAlias
 
 import av
 import numpy as np
 from av.codec.context import ThreadType
 from av.container import OutputContainer
+from av.error import FFmpegError
 from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
 from av.video.stream import VideoStream
 
 from kf2v.video.frames import Clip, Frame, size_of
+
+#: what reading raises; that of a missing file is a FileNotFoundError too
+CodecError: TypeAlias = FFmpegError
 
 #: on pans and cross-fades at 720P: 42 to 48 dB of luma PSNR inside the clip at 0.7 to 3.2 MB
 CRF = 17
