@@ -6,6 +6,7 @@ PYTHON := python3
 endif
 BIN := .venv/bin
 STAMP := .venv/.ready
+BENCH ?= api morph
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve test test-sdk sdk-envs lint format bench lock clean
@@ -43,8 +44,8 @@ format: $(STAMP) ## let ruff lay out the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## measure, each with its own baseline
-	@$(BIN)/python -m bench.api
+bench: $(STAMP) ## measure, each with its own baseline; BENCH=api or BENCH=morph for one
+	@for bench in $(BENCH); do $(BIN)/python -m bench.$$bench || exit 1; done
 
 lock: ## renew requirements/*.lock (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements/runtime.lock

@@ -12,10 +12,8 @@ Where the machine is busy, compare the server's CPU time per request, which cont
 import argparse
 import base64
 import contextlib
-import importlib.metadata
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -23,12 +21,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-ROOT = Path(__file__).resolve().parents[1]
+from bench.surroundings import ROOT, keep, machine, versions
+
 KEY = "sk-bench"
 CREATE = "/api/v1/services/aigc/image2video/video-synthesis"
 BODY = json.dumps(
@@ -204,8 +202,8 @@ def run(*, rounds: int, seconds: float, connections: int) -> dict[str, Any]:
                     if number > 0:  # the first round warms up
                         found.append(each)
         return {
-            "machine": machine(folder),
-            "versions": versions(),
+            "machine": {**machine(), "fdatasync_ms": fsync_ms(folder)},
+            "versions": versions(("kf2v", "uvicorn", "httptools", "starlette", "msgspec", "apsw")),
             "rounds": rounds,
             "seconds": seconds,
             "connections": connections,
@@ -225,29 +223,6 @@ def ratios(found: list[Round], load: str, base: str) -> dict[str, float]:
         "rate": statistics.median(own.per_second / other.per_second for other, own in pairs),
         "cpu": statistics.median(other.server_cpu_us / own.server_cpu_us for other, own in pairs),
     }
-
-
-def machine(folder: Path) -> dict[str, Any]:
-    """What it ran on."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
-    return {
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "kernel": platform.release(),
-        "load_average": os.getloadavg(),
-        "fdatasync_ms": fsync_ms(folder),
-    }
-
-
-def versions() -> dict[str, str]:
-    """Of everything that makes a difference."""
-    packages = ("kf2v", "uvicorn", "httptools", "starlette", "msgspec", "apsw")
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    found = {package: importlib.metadata.version(package) for package in packages}
-    return {"python": platform.python_version(), "commit": done.stdout.strip() or "unknown", **found}
 
 
 def table(result: dict[str, Any]) -> str:
@@ -286,10 +261,7 @@ def main() -> None:
     result = run(rounds=arguments.rounds, seconds=arguments.seconds, connections=arguments.connections)
     print(table(result))
     if arguments.json is not None:
-        name = f"api-{datetime.now(UTC):%Y-%m-%d}-{result['versions']['commit']}.json"
-        file = Path(arguments.json or ROOT / "bench" / "results" / name)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(result, indent=1) + "\n")
+        file = keep(result, "api", arguments.json)
         print(f"\nwritten to {file}")
 
 
