@@ -20,6 +20,9 @@ from kf2v.video.frames import size_of
 
 COUNT, FPS = 150, 30
 
+#: what a source counts in DIS where it is not believed: with less, the nearer picture pops in at the very end
+FLOOR = 0.05
+
 Picture = npt.NDArray[np.float32]
 
 #: scene cuts are not looked for: two frames this far apart always look like one, and then nothing would move at all
@@ -110,7 +113,7 @@ def dis_flow(first: Frame, last: Frame) -> Clip:
             total, weights = np.zeros_like(pictures[0]), np.zeros((*first.shape[:2], 1), np.float32)
             for picture, flow, trust, far in zip(pictures, ways, trusts, (share, 1 - share), strict=True):
                 origin = _origin(flow, far)
-                weight = np.float32(1 - far) * (_inside(origin) * _sampled(trust, origin) + np.float32(1e-3))
+                weight = np.float32(1 - far) * (_inside(origin) * _sampled(trust, origin) + np.float32(FLOOR))
                 total += weight[..., None] * _sampled(picture, origin)
                 weights += weight[..., None]
             yield np.clip(total / weights + np.float32(0.5), 0, 255).astype(np.uint8)
