@@ -22,6 +22,9 @@ ENGLISH = {
     "The camera moves in closer": Direction(zoom=1),
     "crash zoom on the villain": Direction(zoom=1, pace=1),
     "The shot tightens on his eyes": Direction(zoom=1),
+    "Cinematic dolly shot moving forward down the hallway": Direction(zoom=1),
+    "The camera flies over the mountains": Direction(zoom=1),
+    "As the camera pulls out, the town comes into view": Direction(zoom=-1),
     "zoom out": Direction(zoom=-1),
     "The camera pulls back to reveal the whole city": Direction(zoom=-1),
     "Pulling back to reveal the valley": Direction(zoom=-1),
@@ -56,13 +59,18 @@ ENGLISH = {
     "The camera moves around the car clockwise": Direction(orbit=-1),
     "slow orbit shot": Direction(orbit=1, pace=-1),
     "Orbit left around the dancer": Direction(orbit=-1),
+    "The camera then slowly orbits left around the temple": Direction(orbit=-1, pace=-1),
+    "The ballerina spins on stage, camera circles her slowly clockwise": Direction(orbit=-1, pace=-1),
+    "The camera performs a 360-degree rotation around the car": Direction(orbit=1),
     "The camera rotates clockwise": Direction(roll=1),
+    "Camera rolls 90 degrees clockwise": Direction(roll=1),
     "The camera rolls counter-clockwise": Direction(roll=-1),
     # by hand, and not at all
     "handheld camera": Direction(handheld=1),
     "shot handheld, documentary style": Direction(handheld=1),
     "Shaky cam, running through the alley": Direction(handheld=1),
     "static camera": FIXED,
+    "Static shot. The woman turns her head to the left and smiles.": FIXED,
     "Locked-off shot of a street at night": FIXED,
     "The camera remains perfectly still": FIXED,
     "The camera stays in place while the crowd moves left": FIXED,
@@ -83,7 +91,13 @@ CHINESE = {
     "镜头不断推进": Direction(zoom=1),
     "镜头向前移动,穿过森林": Direction(zoom=1),
     "镜头由远及近": Direction(zoom=1),
-    "一个可爱且表情有些忧伤的蓝色小怪物站在雨中。镜头缓慢拉近,定格在小怪物抬头仰望天空的瞬间。": Direction(zoom=1, pace=-1),
+    "急推": Direction(zoom=1, pace=1),
+    "镜头由全景推至近景": Direction(zoom=1),
+    "镜头从近景拉至远景": Direction(zoom=-1),
+    "一镜到底,镜头穿过走廊": Direction(zoom=1),
+    "一个可爱且表情有些忧伤的蓝色小怪物站在雨中。镜头缓慢拉近,定格在小怪物抬头仰望天空的瞬间。": Direction(
+        zoom=1, pace=-1
+    ),
     "拉镜头,展现全景": Direction(zoom=-1),
     "镜头快速拉远": Direction(zoom=-1, pace=1),
     "将镜头拉远": Direction(zoom=-1),
@@ -115,6 +129,7 @@ CHINESE = {
     "手持拍摄,纪录片风格": Direction(handheld=1),
     "镜头轻微晃动": Direction(handheld=0.5),
     "固定镜头": FIXED,
+    "一辆汽车从左向右驶过,固定镜头,写实风格": FIXED,
     "镜头不动": FIXED,
     "镜头保持静止,微风吹过": FIXED,
     "镜头固定,人物向左移动": FIXED,
@@ -150,6 +165,13 @@ OTHER_PEOPLE_S_MOVES = [
     "A man holds a camera and moves left",
     "The camera follows the girl as she runs to the left",
     "a close-up of an eye",
+    "The dog moves closer to the camera",
+    "The woman looks at the camera and turns right",
+    "A view of a mountain rising above clouds",
+    "Medium shot. She walks toward the window, then turns left.",
+    "A sports car drifts right around a corner and speeds away. The shot is wide and low.",
+    "The photographer lowers the camera and walks away",
+    "Wind moves her hair to the left as she slowly turns around and smiles. Film grain, 35mm lens.",
     "她左手拿着苹果",
     "女孩缓慢推开门",
     "太阳升起",
@@ -161,6 +183,12 @@ OTHER_PEOPLE_S_MOVES = [
     "他把椅子推近桌子",
     "慢镜头,水滴落下",
     "小女孩快速地跑向右边",
+    "她慢慢靠近镜头",
+    "一位老人坐在长椅上,缓慢抬起头,向右看去,阳光洒落。电影质感,浅景深。",
+    "特写镜头下,花朵缓缓绽放,花瓣向下飘落",
+    "近景镜头,男孩慢慢靠近窗户,向左转头",
+    "太阳缓慢下降,画面逐渐变暗",
+    "两人靠近,拥抱在一起,画面温馨",
 ]
 
 
@@ -240,7 +268,7 @@ def test_how_fast_somebody_runs_says_nothing_about_the_camera() -> None:
 def test_capitals_spaces_lines_and_width_do_not_matter() -> None:
     assert read("Push in\nPan left") == Direction(zoom=1, pan=-1)
     assert read("THE  CAMERA\tPUSHES   IN") == Direction(zoom=1)
-    assert read("镜头推进,向左平移。") == read("镜头推进，向左平移。") == Direction(zoom=1, pan=-1)  # noqa: RUF001
+    assert read("镜头推进,向左平移。") == read("镜头推进，向左平移。") == Direction(zoom=1, pan=-1)
 
 
 @settings(deadline=2000, max_examples=150)
@@ -249,10 +277,9 @@ def test_any_text_can_be_read(prompt: str) -> None:
     assert_is_within_bounds(read(prompt))
 
 
-FRAGMENTS = st.sampled_from(
-    [*"camera the slowly not no left right in out to up moves pan pans zoom zooms , . - ly's and as".split(), " ", "  "]
-    + [*"镜头 缓慢 推 拉 摇 左 右 向 不 环绕 旋转 的 , 。 360度 顺时针 地".split()]
-)
+ENGLISH_WORDS = "camera the slowly not no left right in out to up moves pan pans zoom zooms , . - ly's and as"
+CHINESE_WORDS = "镜头 缓慢 推 拉 摇 左 右 向 不 环绕 旋转 的 , 。 360度 顺时针 地"
+FRAGMENTS = st.sampled_from([" ", "  ", *f"{ENGLISH_WORDS} {CHINESE_WORDS}".split()])
 
 
 @settings(deadline=2000, max_examples=150)
@@ -264,7 +291,9 @@ def test_text_made_of_nothing_but_camera_words_can_be_read(close: str, spaced: s
         assert not (direction.fixed and direction.names_a_move)
 
 
-@pytest.mark.parametrize("fragment", ["ly", "slowly ", "no ", "the camera ", "镜头", "环绕", "缓慢地", "a-", "[", "360 度"])
+@pytest.mark.parametrize(
+    "fragment", ["ly", "slowly ", "no ", "the camera ", "镜头", "环绕", "缓慢地", "a-", "[", "360 度"]
+)
 @pytest.mark.timeout(20)
 def test_a_fragment_said_over_and_over_is_read_too(fragment: str) -> None:
     assert_is_within_bounds(read((fragment * 800)[:800]))

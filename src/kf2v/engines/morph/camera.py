@@ -22,7 +22,7 @@ FOCAL = 1.5
 
 #: what a full word does to a path whose ends are both given: ln of the zoom, shares of the side, radians
 BEND_ZOOM, BEND_SHIFT, BEND_ROLL = 0.10, 0.05, math.radians(3.5)
-BEND_YAW, BEND_COUNTER = math.radians(7.0), 0.025
+BEND_YAW, BEND_COUNTER = math.radians(5.5), 0.02
 #: the same for a journey between strangers
 JOURNEY_ZOOM, JOURNEY_SHIFT, JOURNEY_ROLL = math.log(1.25), 0.20, math.radians(8.0)
 JOURNEY_YAW, JOURNEY_COUNTER = math.radians(12.0), 0.05
@@ -56,7 +56,7 @@ class Camera:
         self._turn = TURN - 0.04 * direction.pace + 0.01 * float(dice.uniform(-1, 1))
         heading = float(dice.uniform(0, 2 * math.pi))
         self._drift = _shift(math.cos(heading), math.sin(heading))
-        self._hand = _Hand(dice, self._half)
+        self._hand = _Hand(dice, self._half) if direction.handheld else None
         self._settle()
 
     def _settle(self) -> None:
@@ -90,7 +90,7 @@ class Camera:
 
     def shake(self, s: float) -> Homography:
         """The hand's part of ``bend`` alone, for a picture that is already on a journey; identity without a hand."""
-        if not 0.0 < s < 1.0 or not self._direction.handheld or self._direction.fixed:
+        if not 0.0 < s < 1.0 or self._hand is None or self._direction.fixed:
             return np.eye(3)
         return _flow(self._direction.handheld * (1 + 0.2 * self._swell) * self._hand.at(s))
 
@@ -101,7 +101,7 @@ class Camera:
         """
         if self._direction.fixed or self._direction.names_a_move or not 0.0 < s < 1.0:
             return self.bend(s)
-        zoom = BREATH / 2 * (1 + 0.2 * self._swell)
+        zoom = BREATH / 2 * (1 + 0.14 * self._swell)
         reach = 0.9 * zoom / self._price(self._drift)
         swing = 1 - math.cos(2 * math.pi * s)
         return _flow(swing * (_zoom(zoom) + reach * math.sin(2 * math.pi * s) * self._drift))

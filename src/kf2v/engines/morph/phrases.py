@@ -117,8 +117,8 @@ _ENGLISH = (
     (_IN, _N, r"(?:<zoom|dolly|push|track> )(?:closer|forwards?)"),
     (_IN, _O, rf"<push>~ in{_NOT_A_THING}|<push|dolly>~ (?:forwards?|closer)|<move> (?:in )?closer|<close|track> in"),
     (_IN, _C, r"<push|move|zoom|dolly|track|creep|inch|glide|fly|ease|float|drift|travel|go|come|press|slide|get>"
-              r"~ (?:in(?! an? (?:circle|arc|orbit|circular)\b)|inwards?|forwards?|ahead|closer|nearer|near|into|through"
-              r"|towards?(?! the (?:left|right|sky)\b)|up close|on(?= (?:the|a|his|her|their|its)\b))"),
+              r"~ (?:in(?! an? (?:circle|arc|orbit|circular)\b)|inwards?|forwards?|ahead|closer|nearer|near|into"
+              r"|through|towards?(?! the (?:left|right|sky)\b)|up close|on(?= (?:the|a|his|her|their|its)\b))"),
     (_IN, _C, r"<approach|advance|tighten>|<close|narrow|pull> in|<zoom>|<fly|glide|soar|sweep>~ (?:over|above|past)"),
     # farther
     (_OUT, _N, r"(?:zoom|pull|dolly)-(?:out|back)|pull[- ](?:out|back) (?:shot|move|reveal)|<zoom|dolly> (?:out|back)"),
@@ -128,8 +128,10 @@ _ENGLISH = (
                r"~ (?:out(?:wards?)?|back(?:wards?)?|away|off)"),
     (_OUT, _C, r"<retreat|recede|withdraw|widen>|<back> up"),
     # sideways
-    (_LEFT, _N, rf"(?:{{SLOW}} |whip[- ])?pan(?:ning)?(?: shot)?{_TO_LEFT}(?! (?:on|in)\b)|left(?:ward)?[- ]pan|right[- ]to[- ]left pan"),
-    (_RIGHT, _N, rf"(?:{{SLOW}} |whip[- ])?pan(?:ning)?(?: shot)?{_TO_RIGHT}|right(?:ward)?[- ]pan|left[- ]to[- ]right pan"),
+    (_LEFT, _N, rf"(?:{{SLOW}} |whip[- ])?pan(?:ning)?(?: shot)?{_TO_LEFT}(?! (?:on|in)\b)"),
+    (_LEFT, _N, r"left(?:ward)?[- ]pan|right[- ]to[- ]left pan"),
+    (_RIGHT, _N, rf"(?:{{SLOW}} |whip[- ])?pan(?:ning)?(?: shot)?{_TO_RIGHT}"),
+    (_RIGHT, _N, r"right(?:ward)?[- ]pan|left[- ]to[- ]right pan"),
     (_LEFT, _O, rf"<pan|track|dolly>{_TO_LEFT}"),
     (_RIGHT, _O, rf"<pan|track|dolly>{_TO_RIGHT}"),
     (_LEFT, _C, rf"{_ASIDE_VERBS}{_TO_LEFT}"),
@@ -145,7 +147,8 @@ _ENGLISH = (
     (_RIGHT, _N, r"(?:truck|crab)(?:ing)? shot to the right"),
     # up and down
     (_UP, _N, r"tilt[- ]up(?! (?:his|her|their|the|its|your)\b)|(?:pedestal|boom|jib|crane)(?:ing)?[- ]up|crane shot"),
-    (_UP, _N, r"rising (?:crane|drone|aerial|camera|shot|pedestal|jib)|upward (?:tilt|pan|camera)|{SLOW} tilt upwards?"),
+    (_UP, _N, r"rising (?:crane|drone|aerial|camera|shot|pedestal|jib)|upward (?:tilt|pan|camera)"
+              r"|{SLOW} tilt upwards?"),
     (_DOWN, _N, r"tilt[- ]down(?! (?:his|her|their|the|its|your)\b)|(?:pedestal|boom|jib|crane)(?:ing)?[- ]down"),
     (_DOWN, _N, r"descending (?:crane|drone|aerial|camera|shot|pedestal|jib)|downward (?:tilt|pan|camera)"
                 r"|{SLOW} tilt downwards?"),
@@ -153,13 +156,14 @@ _ENGLISH = (
     (_DOWN, _N, r"pan(?:ning)?~ down(?:wards?)?"),
     (_UP, _O, r"<tilt|crane|pan>~ up(?:wards?)?(?! (?:his|her|their|its|your)\b)"),
     (_DOWN, _O, r"<tilt|crane|pan>~ down(?:wards?)?(?! (?:his|her|their|its|your)\b)"),
-    (_UP, _C, rf"(?:<rise>|{_LIFT})~ (?:up(?! (?:close|to (?:her|his|the) (?:face|subject)))(?:wards?)?|higher|skywards?"
-              rf"|(?:to|towards?) the sky)"),
+    (_UP, _C, rf"(?:<rise>|{_LIFT})~ (?:up(?! (?:close|to (?:her|his|the) (?:face|subject)))(?:wards?)?|higher"
+              r"|skywards?|(?:to|towards?) the sky)"),
     (_UP, _C, r"<rise|ascend|climb|elevate|soar|lift>"),
     (_DOWN, _C, rf"(?:<sink|drop>|{_LIFT})~ (?:down(?:wards?)?|lower)"),
     (_DOWN, _C, r"<descend|lower>|<swoop|plunge|dive> (?:down|in)"),
     # around
-    (_ROUND_RIGHT, _N, r"orbit(?:al|ing)? (?:shot|camera|move|movement)|camera orbit|{SLOW} (?:{SLOW} )?orbit(?! of\b)"),
+    (_ROUND_RIGHT, _N, r"orbit(?:al|ing)? (?:shot|camera|move|movement)|camera orbit"),
+    (_ROUND_RIGHT, _N, r"{SLOW} (?:{SLOW} )?orbit(?! of\b)"),
     (_ROUND_RIGHT, _N, r"arc(?:ing)? shot|circling (?:shot|camera)"
                        r"|360[- ]?(?:degrees?|°)? (?:orbit|camera|shot|rotation around|spin around)"),
     (_ROUND_LEFT, _O, rf"<orbit|arc|circle>{_TO_LEFT}"),
@@ -179,17 +183,17 @@ _ENGLISH = (
     (_CLOCKWISE, _C, rf"<roll|rotate|turn|spin|twist|tilt>~{_BY} clockwise|<roll|tilt|lean|cant>~ to the right"),
     (_COUNTER, _C, rf"<roll|rotate|turn|spin|twist|tilt>~{_BY} {_ANTI}|<roll|tilt|lean|cant>~ to the left"),
     # by hand
-    (_HAND, _N, r"hand-?held(?: or [\w-]+)?(?= (?:camera|cam|shot|footage|style|look|feel|feeling|shooting|filming|movement"
-                r"|motion|cinematography|tracking|shake|shaky|video|documentary|pov|follow|aesthetic|realism)|\W*$)"),
+    (_HAND, _N, r"hand-?held(?: or [\w-]+)?(?= (?:camera|cam|shot|footage|style|look|feel|feeling|shooting|filming"
+                r"|movement|motion|cinematography|tracking|shake|shaky|video|documentary|pov|follow|aesthetic|realism)|\W*$)"),
     (_HAND, _N, r"shaky[- ]?cam(?:era)?|shaky footage|camera shake|shaking camera|jittery camera"),
     (_HAND, _C, r"hand-?held|<shake|wobble|sway|jitter>|shaky|jittery"),
     # not at all
-    (_FIXED, _N, r"(?:static|fixed|stationary|locked(?:[- ](?:off|down))?|motionless|immobile|unmoving|tripod)(?: (?:wide"
-                 r"|medium|close-up|wide-angle|establishing|long|overhead|low-angle|tripod))?"
+    (_FIXED, _N, r"(?:static|fixed|stationary|locked(?:[- ](?:off|down))?|motionless|immobile|unmoving|tripod)"
+                 r"(?: (?:wide|medium|close-up|wide-angle|establishing|long|overhead|low-angle|tripod))?"
                  r" (?:camera|shot|frame|framing|view|lens|tripod|viewpoint|perspective)(?: (?:position|angle))?"),
     (_FIXED, _N, r"lock(?:ed)?[- ](?:off|down) (?:shot|camera)|locked-off|still (?:shot|frame)"),
-    (_FIXED, _C, rf"(?:{_STAY}~ )?(?:(?:completely|perfectly|totally) )?(?:static|fixed|stationary|locked(?: off| down)?"
-                 r"|motionless|immobile|unmoving)"),
+    (_FIXED, _C, rf"(?:{_STAY}~ )?(?:(?:completely|perfectly|totally) )?(?:static|fixed|stationary"
+                 r"|locked(?: off| down)?|motionless|immobile|unmoving)"),
     (_FIXED, _C, rf"{_STAY}~ (?:(?:completely|perfectly|totally|very) )?(?:still|put|steady|level|in place|in position"
                  r"|its position|where it is)|<be> still|still$|<hold>(?= on\b)"),
     # of no kind
@@ -204,12 +208,14 @@ _TOWARDS = "(?:向|往|朝|至|到)"
 _CHINESE = (
     # false friends
     (_FALSE, _N, r"希区柯克(?:式)?(?:变焦|镜头|运镜)?|滑动变焦|慢镜头|快镜头|空镜头"),
-    (_FALSE, _C, r"拉近(?:了)?(?:彼此|两人|人与人|距离)|推开|拉开(?:窗帘|帷幕|序幕|抽屉|车?门)|转移|转身|转头|升级|升温"),
+    (_FALSE, _C, r"拉近(?:了)?(?:彼此|两人|人与人|距离)|推开"),
+    (_FALSE, _C, r"拉开(?:窗帘|帷幕|序幕|抽屉|车?门)|转移|转身|转头|升级|升温"),
     # nearer
     (_IN, _N, r"推镜头?|前推镜"),
     (_IN, _O, r"推近|推进|拉近|拉进|变焦推近|[急缓快慢]推(?![近进入到向至上])"),
-    (_IN, _C, r"推(?:入|向|到|至|上(?=去|前)|移到|移至|(?=特写|镜))|前推|靠近|逼近|贴近|接近|凑近|缩近|放大|前移|前进|前行"),
-    (_IN, _C, r"[向往朝]前{HOW}(?:推进|推移|推|移动|移|运动|行进|滑动|飞行|飞|穿行|进|走)|推$|穿过|穿越|穿行|飞过|飞越|掠过"),
+    (_IN, _C, r"推(?:入|向|到|至|上(?=去|前)|移到|移至|(?=特写|镜))|前推"),
+    (_IN, _C, r"靠近|逼近|贴近|接近|凑近|缩近|放大|前移|前进|前行|穿过|穿越|穿行|飞过|飞越|掠过"),
+    (_IN, _C, r"[向往朝]前{HOW}(?:推进|推移|推|移动|移|运动|行进|滑动|飞行|飞|穿行|进|走)|推$"),
     (_IN, _C, r"[从自由]远(?:处|景|而)?{HOW}[及到至向往拉推而][近特]"),
     # farther
     (_OUT, _C, r"[从自由](?:近|特写)(?:处|景|而)?{HOW}[及到至向往拉推而][远全]"),
@@ -240,7 +246,8 @@ _CHINESE = (
     (_DOWN, _C, rf"[从自由](?:高|上)(?:处|方|面|空|而)?{{HOW}}(?:{_TOWARDS}|而)[低下]"),
     ({"tilt": -1.0, "zoom": 1.0}, _C, r"俯冲"),
     # around
-    (_ROUND_RIGHT, _N, r"环绕(?:镜头|拍摄|运镜|式运镜|式镜头|跟拍)|环拍|(?:360|三百六十) ?[度°]{HOW}(?:环绕|全景环绕|旋转拍摄)"),
+    (_ROUND_RIGHT, _N, r"环绕(?:镜头|拍摄|运镜|式运镜|式镜头|跟拍)|环拍"),
+    (_ROUND_RIGHT, _N, r"(?:360|三百六十) ?[度°]{HOW}(?:环绕|全景环绕|旋转拍摄)"),
     (_ROUND_RIGHT, _O, r"环绕"),
     (_ROUND_RIGHT, _C, r"围绕|绕着?|盘旋|(?:360|三百六十) ?[度°]{HOW}(?:旋转|拍摄|转动)?"),
     (_ROUND_RIGHT, _C, r"(?:围绕|环绕|绕着?)[^,。的]{1,12}?(?:旋转|转动|转|运动|移动|拍摄|一周|一圈|飞行|盘旋)"),
@@ -257,7 +264,8 @@ _CHINESE = (
     (_CLOCKWISE, _C, r"(?:顺时针(?:方向)?{HOW})?(?:旋转|滚转|翻转|翻滚|转动)"),
     (_COUNTER, _C, r"逆时针(?:方向)?{HOW}(?:旋转|滚转|翻转|翻滚|转动|转)"),
     # by hand
-    (_HAND, _N, r"手持(?:式)?(?:镜头|摄影|摄像|拍摄|相机|运镜|跟拍|感|质感|风格|晃动|抖动|视角|dv)|呼吸感(?:镜头|运镜)"),
+    (_HAND, _N, r"手持(?:式)?(?:镜头|摄影|摄像|拍摄|相机|运镜|跟拍|感|质感|风格|晃动|抖动|视角|dv)"
+                r"|呼吸感(?:镜头|运镜)"),
     (_HAND, _C, r"晃动|抖动|摇晃|颤动|震动|摇摆|手持|呼吸感"),
     # not at all
     (_FIXED, _N, r"(?:固定|静止|静态|锁定)(?:的|不动的)?(?:镜头|机位|视角|摄影机|摄像机|相机|拍摄)|定镜头|定机位"),
@@ -278,7 +286,11 @@ PACES = tuple(
             -1.0,
             r"\bslow(?:ly|er)?\b(?![- ]?mo)|\bleisurely\b|\bunhurried|缓慢|缓缓|慢慢|慢速|徐徐|慢(?=[推拉摇移升降环])",
         ),
-        (-0.5, r"\bgradual(?:ly)?\b|\bgent(?:le|ly)\b|\bsoft(?:ly)?\b|逐渐|渐渐|轻轻|平缓|轻柔|(?<![缓慢])慢(?![慢速推拉摇移升降环]|动作|镜头)"),
+        (
+            -0.5,
+            r"\bgradual(?:ly)?\b|\bgent(?:le|ly)\b|\bsoft(?:ly)?\b"
+            r"|逐渐|渐渐|轻轻|平缓|轻柔|(?<![缓慢])慢(?![慢速推拉摇移升降环]|动作|镜头)",
+        ),
         (
             1.0,
             r"\b(?:fast|faster|quick|quickly|rapid|rapidly|swift|swiftly|sudden|suddenly|abruptly|whip|crash|snap)\b"

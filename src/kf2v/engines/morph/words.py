@@ -4,8 +4,8 @@ Knows how sentences hang together, just enough to tell the camera's moves from e
 are in ``phrases``.
 
 The camera moves where a phrase needs no witness ("dolly in", 推镜头), where a camera is what does it ("the camera
-slowly rises", 镜头逐渐升高), where the next clause goes on about it ("…, then pans left"; 然后向左平移), and where a clause is
-an order ("pan left across the room"). A man who pans for gold or rises from his chair moves no camera.
+slowly rises", 镜头逐渐升高), where the next clause goes on about it ("…, then pans left"; 然后向左平移), and where a
+clause is an order ("pan left across the room"). A man who pans for gold or rises from his chair moves no camera.
 
 A contradiction is settled in favour of what is said first, for each kind of move by itself. A move outweighs a fixed
 camera, for "static at first, then pushes in" has a move in it. Whoever only forbids moves ("no zoom") gets a fixed
@@ -15,7 +15,7 @@ camera. Where no side is said it is right, up or clockwise.
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from kf2v.engines.morph.phrases import FAINT, HOW, PACES, PHRASES, Needs, Phrase
 
@@ -59,14 +59,21 @@ def read(prompt: str) -> Direction:
             said.setdefault(what, value * (0.5 if sighting.faint else 1.0))
         if sighting.phrase.does and sighting.pace:
             said.setdefault("pace", sighting.pace)
-    fixed = "fixed" in said or forbidden
-    known = {field.name for field in fields(Direction)} - {"fixed"}
-    direction = Direction(**{what: value for what, value in said.items() if what in known})
-    if fixed and not direction.names_a_move:
+    direction = Direction(
+        zoom=said.get("zoom", 0.0),
+        pan=said.get("pan", 0.0),
+        tilt=said.get("tilt", 0.0),
+        orbit=said.get("orbit", 0.0),
+        roll=said.get("roll", 0.0),
+        handheld=said.get("handheld", 0.0),
+        pace=said.get("pace", 0.0),
+    )
+    if (forbidden or "fixed" in said) and not direction.names_a_move:
         return Direction(fixed=True)
     return direction
 
 
+#: what, forbidden, says that the camera should rest; a hand that should not shake does not
 _FORBIDDABLE = {"zoom", "pan", "tilt", "orbit", "roll", "motion"}
 
 
@@ -89,7 +96,10 @@ class _Clause:
     anew: bool
 
 
-_TRADITIONAL = str.maketrans("鏡頭進環繞轉動緩後針畫視開靜機攝遠順時無沒拋慢輕續樞穩搖甩漸從週圍鎖別變", "镜头进环绕转动缓后针画视开静机摄远顺时无没抛慢轻续枢稳摇甩渐从周围锁别变")
+_TRADITIONAL = str.maketrans(
+    "鏡頭進環繞轉動緩後針畫視開靜機攝遠順時無沒拋慢輕續樞穩搖甩漸從週圍鎖別變",
+    "镜头进环绕转动缓后针画视开静机摄远顺时无没抛慢轻续枢稳摇甩渐从周围锁别变",
+)
 
 
 def _plain(prompt: str) -> str:
@@ -165,8 +175,8 @@ _GOES_ON = re.compile(
     r"|从|由|以|在|沿|随着|围绕|穿过|越过|跟随|掠过|聚焦|定格|最终|最后|展现|露出|(?:然后|接着|随后|再|逐渐|缓缓|缓慢)"
 )
 _DENIED = re.compile(
-    r"\b(?:no|not(?! only)|never(?! stop)|without|avoid(?:s|ing)?|\w{2,6}n't|cannot|instead of|rather than|nor|neither)\b"
-    r"(?: [\w/'-]+){0,3} ?$"
+    r"\b(?:no|not(?! only)|never(?! stop)|without|avoid(?:s|ing)?|\w{2,6}n't|cannot|instead of|rather than"
+    r"|nor|neither)\b(?: [\w/'-]+){0,3} ?$"
     r"|(?:不(?![断停久同仅但光只知由禁时紧])|没有?|无(?![人限尽数缝声边垠])|(?<![级区个类])别(?![墅处致的])|勿|避免|禁止|拒绝)[^,。]{0,5}$"
 )
 
