@@ -31,7 +31,7 @@ class Phrase:
     does: Mapping[str, float]
     needs: Needs
     told: re.Pattern[str]
-    #: as ``told``, with verbs as in an order
+    #: as ``told``, with verbs as in an order where that is enough
     ordered: re.Pattern[str]
     chinese: bool
 
@@ -60,11 +60,12 @@ def _pattern(template: str, *, ordered: bool) -> re.Pattern[str]:
 
 
 def _phrase(does: Mapping[str, float], needs: Needs, template: str) -> Phrase:
+    told = _pattern(template, ordered=False)
     return Phrase(
         does=does,
         needs=needs,
-        told=_pattern(template, ordered=False),
-        ordered=_pattern(template, ordered=True),
+        told=told,
+        ordered=_pattern(template, ordered=True) if needs is Needs.ORDER else told,
         chinese=bool(CHINESE.search(template)),
     )
 
