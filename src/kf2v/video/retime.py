@@ -2,23 +2,22 @@
 
 The n frames that come stand at 0 … n-1. Of the m frames that leave, number j stands at j·(n-1)/(m-1), so that the
 first and the last stay what they were. Where that is a whole number the very frame passes through; between two
-frames the answer is, so far, their weighted mean. That is no motion: what moves far between two source frames
-shows double. It does not matter to an engine that draws every output frame itself, as ``morph`` does.
+frames everything moves on along the way it takes from the one to the other, and across a cut, where nothing does,
+the nearer frame is shown.
 """
 
 from collections.abc import Iterator
 
-import cv2
-import numpy as np
-
 from kf2v.video.frames import Clip, Frame
+from kf2v.video.motion.neighbours import Neighbours
 
 
 def retime(clip: Clip, *, fps: int = 30, count: int = 150) -> Clip:
     """``clip`` as ``count`` frames at ``fps`` frames per second, made one by one as they are asked for.
 
-    Holds at most two source frames. A clip that has that rate and number already comes back as it is. Raises
-    ValueError if there is no first or no last frame and, where it shows, if ``clip`` does not yield what it says.
+    The same frames give the same bytes every time. Holds at most two source frames. A clip that has
+    that rate and number already comes back as it is. Raises ValueError if there is no first or no last frame and,
+    where it shows, if ``clip`` does not yield what it says.
     """
     if clip.count < 1 or count < 2:
         raise ValueError(f"at least one frame should become at least two, not {clip.count} {count}")
@@ -32,10 +31,12 @@ def _resampled(clip: Clip, count: int) -> Iterator[Frame]:
     steps = count - 1
     source = iter(clip.frames)
     before, after, at = _following(source, 0), None, 0
+    pair = None
     for j in range(count):
         whole, part = divmod(j * (clip.count - 1), steps)
         while at < whole:
             at += 1
+            pair = None
             if after is None:
                 before = _following(source, at)
             else:
@@ -45,8 +46,10 @@ def _resampled(clip: Clip, count: int) -> Iterator[Frame]:
             continue
         if after is None:
             after = _following(source, at + 1)
-        yield _blend(before, after, part / steps)
-    del before, after
+        if pair is None:
+            pair = Neighbours(before, after)
+        yield pair.between(part / steps)
+    del before, after, pair
     if any(True for _ in source):
         raise ValueError(f"the clip goes on after its {clip.count} frames")
 
@@ -56,8 +59,3 @@ def _following(source: Iterator[Frame], index: int) -> Frame:
         return next(source)
     except StopIteration:
         raise ValueError(f"the clip ended before its frame {index}") from None
-
-
-def _blend(before: Frame, after: Frame, weight: float) -> Frame:
-    """(1 - ``weight``) · ``before`` + ``weight`` · ``after``, rounded."""
-    return np.asarray(cv2.addWeighted(before, 1 - weight, after, weight, 0), dtype=np.uint8)
