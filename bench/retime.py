@@ -39,7 +39,7 @@ STEPS = 8
 BEFORE, AFTER = 81, 150
 TIER = Size(width=1280, height=720)
 
-#: the filter's own scene detection and the lack of it gave the same pictures on these clips
+#: the filter's own scene detection and the lack of it gave the same figures on these clips
 MINTERPOLATE = f"fps={STEPS * RATE}:mi_mode=mci:mc_mode=aobmc:me_mode=bidir:me=epzs:vsbmc=1:scd=none"
 
 

@@ -332,7 +332,7 @@ def _sharply(frame: Frame, at: Field) -> Frame:
     """``frame`` read at ``at``, cubic between pixels.
 
     Linearly, a frame half way loses a fifth of its fine detail and one close to a source frame much less; the two take
-    turns, which flickers. Cubically it is half as much, for a fifth more time.
+    turns, which flickers. Cubically it is half as much, for a seventh more time.
     """
     whole = cast(Field, None)  # as in ``field.sample``
     return np.asarray(cv2.remap(frame, at, whole, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.uint8)
