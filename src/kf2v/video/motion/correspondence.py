@@ -14,6 +14,7 @@ from kf2v.video.frames import Frame
 from kf2v.video.motion.alignment import fit, in_company, landmarks, planes
 from kf2v.video.motion.diffusion import spread
 from kf2v.video.motion.field import Field, grid, resize, sample
+from kf2v.video.motion.halfway import morph
 from kf2v.video.motion.matching import Match, agreement, best_of, led_by, match_from, resemble
 from kf2v.video.motion.path import Geodesic, Homography, project
 
@@ -55,6 +56,9 @@ class Correspondence:
     #: (h, w, 3), grey levels: what the light adds to the first (last) frame to make it look like the other
     first_tone: Field
     last_tone: Field
+    first_turn: Field
+    last_turn: Field
+    kinship: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,14 +123,18 @@ def _fill(one: Frame, other: Frame, match: Match, guesses: list[Homography]) -> 
     """Give every pixel a motion: its own where trusted, else its likeness's, its neighbours', the camera's."""
     motion = _common_motion(match, guesses)
     kinship = _kinship(match)
+    if kinship < 0.3 and np.allclose(motion, np.eye(3)):
+        h, w = one.shape[:2]
+        z = 1.25
+        motion = np.array([[z, 0, (1 - z) * w / 2], [0, z, (1 - z) * h / 2], [0, 0, 1]])
     # Some scraps look alike in any two pictures.
     evidence = min(1.0, max(0.0, match.coverage - SCRAPS) / SCRAPS)
-    likeness = resemble(one, other, motion) if kinship < 1 else match
+    likeness = _shapes(one, other, motion, match)
     here = grid(one.shape[0], one.shape[1])
     hold = kinship + (1 - kinship) * _away_from_edges(here)[..., None]
 
     def smooth(base: Field, flow: Field, trust: Field, likely: Field, chance: Field, guide: Frame) -> Field:
-        believed, guessed = evidence * trust**2, (1 - kinship) * LIKELY * chance
+        believed, guessed = evidence * trust**2, LIKELY * chance * (1 - kinship * trust)
         weights = believed + guessed + np.float32(2e-3)
         rest = ((flow - base) * believed[..., None] + (likely - base) * guessed[..., None]) / weights[..., None]
         stiffness = 60.0 + STRANGERS * (1 - kinship)
@@ -142,6 +150,12 @@ def _fill(one: Frame, other: Frame, match: Match, guesses: list[Homography]) -> 
     )
 
 
+def _shapes(one: Frame, other: Frame, motion: Homography, match: Match) -> Match:
+    found = morph(one, other, motion, match)
+    even = np.ones(one.shape[:2], np.float32)
+    return Match(forward=found.forward, backward=found.backward, forward_trust=even, backward_trust=even)
+
+
 def _kinship(match: Match) -> float:
     """0 between strangers … 1 between two views of one thing."""
     return min(1.0, match.coverage / RELATED)
@@ -154,8 +168,9 @@ def _woven(one: Frame, other: Frame, match: Match, filled: _Filled) -> Correspon
     anchor = here + filled.backward
     forward_trust = agreement(one, other, filled.forward, filled.backward, loose=2.0, window=5)
     backward_trust = agreement(other, one, filled.backward, filled.forward, loose=2.0, window=5)
-    first_tone, last_tone = _tones(one, other, match)
     kinship = _kinship(match)
+    first_tone, last_tone = _tones(one, other, match, filled, kinship)
+    first_turn, last_turn = turns(one, other, filled.forward, filled.backward)
     forward_trust = np.maximum(match.forward_trust, kinship * forward_trust)
     backward_trust = np.maximum(match.backward_trust, kinship * backward_trust)
     return Correspondence(
@@ -164,7 +179,50 @@ def _woven(one: Frame, other: Frame, match: Match, filled: _Filled) -> Correspon
         last=Strand(anchor=anchor, drift=project(back, here) - anchor, trust=backward_trust),
         first_tone=first_tone,
         last_tone=last_tone,
+        first_turn=first_turn,
+        last_turn=last_turn,
+        kinship=kinship,
     )
+
+
+MODE = __import__("os").environ.get("TURN", "auto")
+
+
+def turns(one: Frame, other: Frame, forward: Field, backward: Field) -> tuple[Field, Field]:
+    height, width = one.shape[:2]
+    here = grid(height, width)
+    x, y = (here[..., 0] - width / 2) / width * 2, (here[..., 1] - height / 2) / height * 2
+    patterns = {"in": -np.hypot(x, y), "out": np.hypot(x, y), "left": -x, "right": x, "up": -y + 0.1 * x, "down": y + 0.1 * x}
+
+    def soft(p, guide):
+        return spread(p[..., None].astype(np.float32), np.full(p.shape, 1.0, np.float32), guide, stiffness=np.float32(400.0), contrast=12.0)[..., 0]
+
+    def detail(p):
+        g = cv2.cvtColor(p, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        return cv2.Sobel(g, -1, 1, 0, scale=1 / 8) ** 2 + cv2.Sobel(g, -1, 0, 1, scale=1 / 8) ** 2
+
+    mine, yours = detail(one), sample(detail(other), here + forward)
+    best = None
+    for name, pattern in patterns.items():
+        if MODE != "auto" and name != MODE:
+            continue
+        a = soft(pattern, one) + sample(soft(pattern, other), here + forward)
+        order = np.argsort(a, axis=None, kind="stable")
+        m, u = mine.ravel()[order], yours.ravel()[order]
+        weight = np.cumsum(m / m.sum() + u / u.sum() + 1 / m.size)
+        weight /= weight[-1]
+        gone, come = np.cumsum(m), np.cumsum(u)
+        now = (gone[-1] - gone) + come
+        line = (1 - weight) * gone[-1] + weight * come[-1]
+        ratio = now / line
+        score = float(np.minimum(ratio, 1).mean()) + 0.3 * float(ratio.min()) + (0.1 if name == "in" else 0)
+        if __import__("os").environ.get("V"): print(name, round(score, 3))
+        if best is None or score > best[0]:
+            rank = np.empty(a.size, np.float32)
+            rank[order] = weight - 0.5
+            best = score, rank
+    first = 0.8 * best[1].reshape(height, width)
+    return first, sample(first, here + backward)
 
 
 def _away_from_edges(here: Field) -> Field:
@@ -193,12 +251,13 @@ def _common_motion(match: Match, guesses: list[Homography]) -> Homography:
     return np.eye(3)
 
 
-def _tones(one: Frame, other: Frame, match: Match) -> tuple[Field, Field]:
+def _tones(one: Frame, other: Frame, match: Match, filled: _Filled, kinship: float) -> tuple[Field, Field]:
     """How the light changes between the frames: differences of what surely is the same, spread widely."""
     here = grid(one.shape[0], one.shape[1])
     mine, yours = one.astype(np.float32), other.astype(np.float32)
 
     def change(near: Field, far: Field, flow: Field, trust: Field) -> Field:
+        trust = trust + np.float32(1 - kinship)
         difference = (sample(far, here + flow) - near) * trust[..., None]
         height, width = trust.shape
         coarse = (max(1, height // 8), max(1, width // 8))
@@ -208,6 +267,6 @@ def _tones(one: Frame, other: Frame, match: Match) -> tuple[Field, Field]:
         return resize(weighed[..., :3] / (weighed[..., 3:] + 0.05), (height, width))
 
     return (
-        change(mine, yours, match.forward, match.forward_trust),
-        change(yours, mine, match.backward, match.backward_trust),
+        change(mine, yours, filled.forward, match.forward_trust),
+        change(yours, mine, filled.backward, match.backward_trust),
     )

@@ -11,6 +11,9 @@ from kf2v.video.motion.field import Field, grid, resize, sample
 from kf2v.video.motion.path import Homography, project
 
 
+NONE = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
     """One attempt: flows (h, w, 2) from each frame to the other, and how far each vector can be trusted (h, w)."""
@@ -67,7 +70,7 @@ def _flow(one: Frame, other: Frame, start: Field) -> Field:
     search.setFinestScale(0)
     grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (one, sample(other, start))]
     here = grid(one.shape[0], one.shape[1])
-    rest = search.calc(grey[0], grey[1], np.zeros_like(here))
+    rest = search.calc(grey[0], grey[1], NONE)
     return sample(start, here + rest) - here
 
 

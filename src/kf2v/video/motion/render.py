@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from kf2v.video.frames import Frame
 from kf2v.video.motion.correspondence import Correspondence, Strand
@@ -13,13 +14,18 @@ from kf2v.video.motion.path import Homography, project
 #: weight of a pixel nobody trusts, against 1 for a sure one
 DOUBT = 0.05
 #: share of the clip within which unmatched surroundings change hands; matched ones take the whole clip
-HANDOVER = 0.25
+HANDOVER = 0.12
 #: of its linear share a frame keeps at least this, so that what it alone sees is there from the beginning
-GLIMPSE = 0.1
+GLIMPSE = 0.04
 #: weight of what the other frame's pixels say about where to read this one
 HEARSAY = 0.2
 #: what is narrower than this is no gap
 THREAD = np.ones((5, 5), np.uint8)
+#: of BT.601, full range, as JPEG has it and OpenCV
+RGB_TO_YCRCB = np.array([[0.299, 0.587, 0.114], [0.5, -0.4187, -0.0813], [-0.1687, -0.3313, 0.5]], np.float32)
+HW = float(__import__('os').environ.get('HW', '0.12'))
+TA = float(__import__('os').environ.get('TA', '0.35'))
+MIX = float(__import__('os').environ.get('MIX', '0'))
 #: grey levels; a change of light below this is not worth its arithmetic
 NOTICEABLE = 1.5
 
@@ -28,14 +34,17 @@ class Renderer:
     """Holds a pair and its correspondence; ``frame`` may be called from several threads."""
 
     def __init__(self, first: Frame, last: Frame, correspondence: Correspondence) -> None:
-        self._first, self._last = first, last
+        self._plates = (_plates(first), _plates(last))
         self._pair = correspondence
         self._swarms = (_Swarm(correspondence.first), _Swarm(correspondence.last))
         self._here = grid(*correspondence.first.trust.shape)
-        self._shape = (first.shape[0], first.shape[1])
-        self._full = grid(*self._shape)
-        tones = (correspondence.first_tone, correspondence.last_tone)
-        self._lit = max(float(np.abs(tone).mean()) for tone in tones) > NOTICEABLE
+        self._grids = {
+            plane.shape[:2]: grid(*plane.shape[:2]) for plane in (self._plates[0].luma, self._plates[0].chroma)
+        }
+        self._tones = [
+            cv2.transform(tone, RGB_TO_YCRCB) for tone in (correspondence.first_tone, correspondence.last_tone)
+        ]
+        self._lit = max(float(np.abs(tone).mean()) for tone in self._tones) > NOTICEABLE
 
     def frame(self, position: float) -> Frame:
         """The picture at ``position``, strictly between 0 (the first frame) and 1 (the last)."""
@@ -49,29 +58,70 @@ class Renderer:
         from_last = project(pair.path.at(1), plane + (1 - position) * _drift(last, first))
 
         matched = np.clip((first.trusted + last.trusted) / (first.seen + last.seen + 1e-3), 0, 1)
-        width = HANDOVER + (1 - HANDOVER) * matched
-        share = np.clip(0.5 + (position - 0.5) / width, GLIMPSE * position, 1 - GLIMPSE * (1 - position))
-        weight_first = (1 - share) * _visible(first.seen, from_first, position)
-        weight_last = share * _visible(last.seen, from_last, 1 - position)
+        hw = HANDOVER + (HW - HANDOVER) * pair.kinship
+        width = hw + (1 - hw) * matched
+        turn = 0.5 * (sample(pair.first_turn, from_first) + sample(pair.last_turn, from_last)) * (1 - matched) * (1 - (1 - TA) * pair.kinship)
+        glimpse = GLIMPSE
+        share = np.clip(0.5 + (position - 0.5 - turn) / width, glimpse * position, 1 - glimpse * (1 - position))
+        weight_first = (1 - share) * _visible(first.seen, from_first, position, pair.kinship)
+        weight_last = share * _visible(last.seen, from_last, 1 - position, pair.kinship)
         share = weight_last / (weight_first + weight_last)
 
-        wide_share = resize(share, self._shape)
-        blended = cv2.blendLinear(
-            self._warp(self._first, from_first), self._warp(self._last, from_last), 1 - wide_share, wide_share
-        )
-        if self._lit:
-            coarse = (slice(None, None, 4), slice(None, None, 4))
-            tone = ((1 - share) * position)[coarse][..., None] * sample(pair.first_tone, from_first[coarse])
-            tone += (share * (1 - position))[coarse][..., None] * sample(pair.last_tone, from_last[coarse])
-            blended = cv2.add(blended, resize(tone, self._shape), dtype=cv2.CV_8U)
-        return np.asarray(blended, np.uint8)
+        return self._developed(from_first, from_last, share, self._light(from_first, from_last, share, position))
 
-    def _warp(self, picture: Frame, origin: Field) -> Frame:
-        """``picture`` read at ``origin`` (analysis pixels); displacements are enlarged, so that rest stays rest."""
-        scale = np.array([self._full.shape[1], self._full.shape[0]], np.float32)
-        scale /= np.array([origin.shape[1], origin.shape[0]], np.float32)
-        at = resize((origin - self._here) * scale, self._shape) + self._full
-        return sample(picture, at, border=cv2.BORDER_REFLECT_101)
+    def _light(self, from_first: Field, from_last: Field, share: Field, position: float) -> Field | None:
+        """(h, w, 3), Y'CrCb levels to add where the light changes between the frames."""
+        if not self._lit:
+            return None
+        coarse = (slice(None, None, 4), slice(None, None, 4))
+        tone = ((1 - share) * position)[coarse][..., None] * sample(self._tones[0], from_first[coarse])
+        return tone + (share * (1 - position))[coarse][..., None] * sample(self._tones[1], from_last[coarse])
+
+    def _developed(self, from_first: Field, from_last: Field, share: Field, light: Field | None) -> Frame:
+        """Both pictures read at their origins, luma sharply at full size and chroma at half, and joined."""
+        luma = self._joined([plates.luma for plates in self._plates], from_first, from_last, share, cv2.INTER_CUBIC)
+        chroma = self._joined(
+            [plates.chroma for plates in self._plates], from_first, from_last, share, cv2.INTER_LINEAR
+        )
+        if light is not None:
+            luma = cv2.add(luma, resize(light[..., 0], luma.shape[:2]), dtype=cv2.CV_8U)
+            chroma = cv2.add(chroma, resize(light[..., 1:], chroma.shape[:2]), dtype=cv2.CV_8U)
+        wide = cv2.resize(chroma, luma.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        return np.asarray(cv2.cvtColor(cv2.merge([luma, *cv2.split(wide)]), cv2.COLOR_YCrCb2RGB), np.uint8)
+
+    def _joined(
+        self, planes: list[npt.NDArray[np.uint8]], from_first: Field, from_last: Field, share: Field, kernel: int
+    ) -> npt.NDArray[np.uint8]:
+        shape = planes[0].shape[:2]
+        wide = resize(share, shape)
+        first, last = (self._warp(plane, at, kernel) for plane, at in zip(planes, (from_first, from_last), strict=True))
+        return np.asarray(cv2.blendLinear(first, last, 1 - wide, wide), np.uint8)
+
+    def _warp(self, plane: npt.NDArray[np.uint8], origin: Field, kernel: int) -> npt.NDArray[np.uint8]:
+        """``plane`` read at ``origin`` (analysis pixels); displacements are enlarged, so that rest stays rest."""
+        height, width = plane.shape[:2]
+        scale = np.array([width / origin.shape[1], height / origin.shape[0]], np.float32)
+        at = resize((origin - self._here) * scale, (height, width)) + self._grids[height, width]
+        if MIX and kernel == cv2.INTER_CUBIC:
+            a = cv2.remap(plane, at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+            b = cv2.remap(plane, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+            return cv2.addWeighted(a, 1 - MIX, b, MIX, 0)
+        return np.asarray(cv2.remap(plane, at, None, kernel, borderMode=cv2.BORDER_REFLECT_101), np.uint8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plates:
+    """A picture as it is read: Y' (H, W) and CrCb (H/2, W/2, 2), full range; colour needs no more, nor is it coded finer."""
+
+    luma: npt.NDArray[np.uint8]
+    chroma: npt.NDArray[np.uint8]
+
+
+def _plates(picture: Frame) -> _Plates:
+    planes = cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb)
+    height, width = picture.shape[:2]
+    half = cv2.resize(planes[..., 1:], ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA)
+    return _Plates(luma=np.ascontiguousarray(planes[..., 0]), chroma=half)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +181,7 @@ def _drift(own: _Landing, other: _Landing) -> Field:
     return np.asarray((total[..., 2:] + 1e-3 * around) / weight, np.float32)
 
 
-def _visible(seen: Field, origin: Field, age: float) -> Field:
+def _visible(seen: Field, origin: Field, age: float, kinship: float = 1.0) -> Field:
     """0 … 1: there are pixels, and they come from inside the picture; the seam softens as the picture ages."""
     height, width = seen.shape
     x, y = origin[..., 0], origin[..., 1]
@@ -139,7 +189,9 @@ def _visible(seen: Field, origin: Field, age: float) -> Field:
     soft = np.float32(1 + age * 0.04 * max(height, width))
     # What grows thins out line by line: lines that nothing lands on are no gap, and would show as rings if they were.
     dense = np.asarray(cv2.morphologyEx(seen, cv2.MORPH_CLOSE, THREAD), np.float32)
-    return np.clip(3 * dense - 1.35, 0, 1) * np.clip((margin + 1) / soft, 0, 1) + np.float32(1e-3)
+    return np.maximum(
+        np.clip(3 * dense - 1.35, 0, 1) * np.clip((margin + 1) / soft, 0, 1), np.float32(1 - kinship)
+    ) + np.float32(3e-4)
 
 
 def _zoom(motion: Homography, here: Field) -> float:
