@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kf2v.engines.morph.camera import Camera, in_pixels
+from kf2v.engines.morph.camera import Camera
 from kf2v.engines.morph.words import Direction
 from kf2v.video.motion.alignment import is_sane
-from kf2v.video.motion.path import Geodesic, Homography
+from kf2v.video.motion.path import Geodesic, Homography, in_pixels
 from stage import texture
 
 SHAPE = (480, 854)

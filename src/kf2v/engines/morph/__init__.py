@@ -10,12 +10,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
 import cv2
+import numpy as np
 
 from kf2v.engines import Scene, Watch
-from kf2v.engines.morph.timing import ease
+from kf2v.engines.morph import words
+from kf2v.engines.morph.camera import Camera
+from kf2v.engines.morph.timing import Pace, ease
 from kf2v.video import Clip, Frame, Size
-from kf2v.video.motion.correspondence import analyse
-from kf2v.video.motion.render import Renderer
+from kf2v.video.motion.correspondence import Correspondence, analyse
+from kf2v.video.motion.render import Bend, Renderer
 
 COUNT = 150
 FPS = 30.0
@@ -36,24 +39,29 @@ class Morph:
         """Analyse the pair now; render its 150 frames at 30 per second when they are asked for."""
         # Optical flow cuts its work into as many strips as OpenCV has threads, and strips show in the result.
         cv2.setNumThreads(1)
-        correspondence = analyse(scene.first, scene.last, partial(watch.report, "analyse"))
-        renderer = Renderer(scene.first, scene.last, correspondence)
+        direction = words.read(scene.prompt)
+        camera = Camera(direction, scene.seed, shape=(scene.first.shape[0], scene.first.shape[1]))
+        says_how = direction.fixed or direction.names_a_move
+        journey = camera.journey if says_how else None
+        pair = analyse(scene.first, scene.last, partial(watch.report, "analyse"), journey=journey)
+        renderer = Renderer(scene.first, scene.last, pair, _bend(camera, scene, pair))
+        pace = Pace.of(direction.pace, scene.seed)
         height, width = scene.first.shape[:2]
         return Clip(
             size=Size(width=width, height=height),
             fps=FPS,
             count=COUNT,
-            frames=self._frames(scene, renderer, watch),
+            frames=self._frames(scene, renderer, pace, watch),
         )
 
-    def _frames(self, scene: Scene, renderer: Renderer, watch: Watch) -> Iterator[Frame]:
+    def _frames(self, scene: Scene, renderer: Renderer, pace: Pace, watch: Watch) -> Iterator[Frame]:
         watch.report("render", 0.0)
         yield scene.first.copy()
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="morph")
         try:
             pending: deque[Future[Frame]] = deque()
             for index in range(1, COUNT - 1):
-                pending.append(pool.submit(renderer.frame, ease(index / (COUNT - 1))))
+                pending.append(pool.submit(renderer.frame, ease(index / (COUNT - 1), pace)))
                 if len(pending) == LOOKAHEAD:
                     yield pending.popleft().result()
                     watch.report("render", index / COUNT)
@@ -64,3 +72,10 @@ class Morph:
             pool.shutdown(cancel_futures=True)
         yield scene.last.copy()
         watch.report("render", 1.0)
+
+
+def _bend(camera: Camera, scene: Scene, pair: Correspondence) -> Bend:
+    """A picture that ends as it began is kept alive; one on a journey is shaken only; any other obeys the words."""
+    if np.array_equal(scene.first, scene.last):
+        return camera.breath
+    return camera.shake if pair.strange else camera.bend

@@ -23,6 +23,8 @@ TOLERANCE = 3.0
 GRID_STEP, GRID_SIZE = 6, 4.0
 #: fewer agreeing points than this say nothing
 FEWEST = 15
+#: the same for a rough agreement, and the pixels it may miss by
+FEW, ROUGHLY = 7, 16.0
 
 
 def landmarks(one: Frame, other: Frame) -> tuple[Pairs, Pairs]:
@@ -97,6 +99,25 @@ def planes(points: Field, targets: Field, shape: tuple[int, int], *, most: int =
         points, targets = points[left], targets[left]
         share = 0.1
     return found
+
+
+def rough(points: Field, targets: Field) -> Homography | None:
+    """The turn, zoom and shift that ``ROUGHLY`` takes at least ``FEW`` points to their targets, if there is one.
+
+    What is near in a deep scene moves otherwise than what is far, and no plane explains both; but half of a dozen
+    points that agree even so loosely do not come together by chance.
+    """
+    if len(points) < FEW:
+        return None
+    found, agreeing = cv2.estimateAffinePartial2D(
+        points, targets, method=cv2.RANSAC, ransacReprojThreshold=ROUGHLY, maxIters=5000, confidence=0.999
+    )
+    if found is None or not np.isfinite(found).all() or int(agreeing.sum()) < FEW:
+        return None
+    zoom, turn = np.hypot(found[0, 0], found[1, 0]), np.arctan2(found[1, 0], found[0, 0])
+    if not (0.4 < zoom < 2.5 and abs(turn) < np.pi / 3):
+        return None
+    return np.vstack([found, (0.0, 0.0, 1.0)])
 
 
 def fit(points: Field, targets: Field, shape: tuple[int, int], *, share: float) -> Homography | None:

@@ -11,12 +11,13 @@ import cv2
 import numpy as np
 
 from kf2v.video.frames import Frame
-from kf2v.video.motion.alignment import fit, in_company, landmarks, planes
+from kf2v.video.motion.alignment import fit, in_company, landmarks, planes, rough
 from kf2v.video.motion.diffusion import spread
 from kf2v.video.motion.field import Field, grid, resize, sample
-from kf2v.video.motion.halfway import morph
-from kf2v.video.motion.matching import Match, agreement, best_of, led_by, match_from, resemble
-from kf2v.video.motion.path import Geodesic, Homography, project
+from kf2v.video.motion.halfway import Halfway, morph
+from kf2v.video.motion.handover import Front, Turns, best_front, front_of, journey_of, turns
+from kf2v.video.motion.matching import Match, agreement, best_of, led_by, match_from
+from kf2v.video.motion.path import Geodesic, Homography, in_pixels, project
 
 #: told how much of the work is done, 0 … 1; may raise to end it
 Report: TypeAlias = Callable[[float], None]
@@ -27,6 +28,10 @@ LONG_SIDE = 608
 RELATED = 0.35
 #: share that two pictures that have nothing to do with each other can have in common
 SCRAPS = 0.02
+#: pictures less akin than this, with no motion in common, are strangers, and the whole moves as suits the change
+STRANGE = 0.3
+#: share in common below which matches alone do not tell how the whole moves
+SCANTY = 0.06
 #: how much stiffer the motion between strangers is than between two views of one thing
 STRANGERS = 1500.0
 #: weight of a resemblance in outline against a match in texture
@@ -56,44 +61,85 @@ class Correspondence:
     #: (h, w, 3), grey levels: what the light adds to the first (last) frame to make it look like the other
     first_tone: Field
     last_tone: Field
-    first_turn: Field
-    last_turn: Field
+    #: when places that are not matched change hands
+    turns: Turns
+    #: 0 between strangers … 1 between two views of one thing
     kinship: float
+    #: whether the motion of the whole was chosen, because the frames have none in common
+    strange: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Filled:
     """Flows (h, w, 2) that have a value everywhere, and the motion they were filled around."""
 
-    motion: Homography
+    course: "_Course"
     forward: Field
     backward: Field
 
 
-def analyse(first: Frame, last: Frame, report: Report = lambda _: None) -> Correspondence:
-    """Match two frames of one shape. Any two will do: where nothing belongs together, trust is low."""
+def analyse(
+    first: Frame, last: Frame, report: Report = lambda _: None, *, journey: Homography | None = None
+) -> Correspondence:
+    """Match two frames of one shape. Any two will do: where nothing belongs together, trust is low.
+
+    ``journey`` is how the whole shall move, in the units of ``path.in_pixels``, if the frames do not say it.
+    """
     report(0.0)
     one, other = _reduce(first), _reduce(last)
-    here = grid(one.shape[0], one.shape[1])
+    shape = (one.shape[0], one.shape[1])
+    here = grid(*shape)
     corners, nodes = landmarks(one, other)
-    motions = planes(*corners, (one.shape[0], one.shape[1]))
+    motions = planes(*corners, shape)
+    if not motions and (roughly := rough(*corners)) is not None:
+        motions = [roughly]
     points, targets = np.concatenate([corners[0], nodes[0]]), np.concatenate([corners[1], nodes[1]])
     kept = in_company(points, targets)
     points, targets = points[kept], targets[kept]
     report(0.15)
     match = _first_match(one, other, points, targets, motions, report)
-    filled = _fill(one, other, match, motions[:1])
+    course = _course(one, other, match, motions[:1], journey)
+    shapes = morph(one, other, course.motion, match)
+    report(0.55)
+    filled = _fill(one, other, match, course, shapes)
     report(0.65)
     if motions or _kinship(match) == 1:
         # What was filled in from around is often nearly right: searched from there, much of it is found after all.
         again = match_from(one, other, here + filled.forward, here + filled.backward)
         match = best_of(one, other, [match, again])
         report(0.75)
-        filled = _fill(one, other, match, motions[:1])
+        course = _course(one, other, match, motions[:1], journey)
+        filled = _fill(one, other, match, course, shapes)
     report(0.9)
     correspondence = _woven(one, other, match, filled)
     report(1.0)
     return correspondence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Course:
+    """How the whole moves, and how a change runs through it where nothing is matched."""
+
+    motion: Homography
+    #: the front that fits a motion chosen for its sake; none where the frames themselves said how the whole moves
+    front: Front | None
+    strange: bool
+
+
+def _course(one: Frame, other: Frame, match: Match, guesses: list[Homography], journey: Homography | None) -> _Course:
+    """The motion the frames share; between strangers the one that is asked for, or suits the change best."""
+    shape = (one.shape[0], one.shape[1])
+    shared = _common_motion(match, guesses)
+    if shared is not None:
+        return _Course(motion=shared, front=None, strange=False)
+    if _kinship(match) > STRANGE:
+        return _Course(motion=np.eye(3), front=None, strange=False)
+    if journey is None:
+        still = np.zeros((*shape, 2), np.float32)
+        front = best_front(one, other, still, still)
+        return _Course(motion=journey_of(front, shape), front=front, strange=True)
+    asked = in_pixels(journey, shape)
+    return _Course(motion=asked, front=front_of(asked, shape), strange=True)
 
 
 def _reduce(frame: Frame) -> Frame:
@@ -119,22 +165,16 @@ def _first_match(
     return best_of(one, other, matches)
 
 
-def _fill(one: Frame, other: Frame, match: Match, guesses: list[Homography]) -> _Filled:
-    """Give every pixel a motion: its own where trusted, else its likeness's, its neighbours', the camera's."""
-    motion = _common_motion(match, guesses)
-    kinship = _kinship(match)
-    if kinship < 0.3 and np.allclose(motion, np.eye(3)):
-        h, w = one.shape[:2]
-        z = 1.25
-        motion = np.array([[z, 0, (1 - z) * w / 2], [0, z, (1 - z) * h / 2], [0, 0, 1]])
+def _fill(one: Frame, other: Frame, match: Match, course: _Course, shapes: Halfway) -> _Filled:
+    """Give every pixel a motion: its own where trusted, else its shape's, its neighbours', the camera's."""
+    motion, kinship = course.motion, _kinship(match)
     # Some scraps look alike in any two pictures.
     evidence = min(1.0, max(0.0, match.coverage - SCRAPS) / SCRAPS)
-    likeness = _shapes(one, other, motion, match)
     here = grid(one.shape[0], one.shape[1])
     hold = kinship + (1 - kinship) * _away_from_edges(here)[..., None]
 
-    def smooth(base: Field, flow: Field, trust: Field, likely: Field, chance: Field, guide: Frame) -> Field:
-        believed, guessed = evidence * trust**2, LIKELY * chance * (1 - kinship * trust)
+    def smooth(base: Field, flow: Field, trust: Field, likely: Field, guide: Frame) -> Field:
+        believed, guessed = evidence * trust**2, LIKELY * (1 - kinship * trust)
         weights = believed + guessed + np.float32(2e-3)
         rest = ((flow - base) * believed[..., None] + (likely - base) * guessed[..., None]) / weights[..., None]
         stiffness = 60.0 + STRANGERS * (1 - kinship)
@@ -142,18 +182,10 @@ def _fill(one: Frame, other: Frame, match: Match, guesses: list[Homography]) -> 
 
     ahead, behind = project(motion, here) - here, project(np.linalg.inv(motion), here) - here
     return _Filled(
-        motion=motion,
-        forward=smooth(ahead, match.forward, match.forward_trust, likeness.forward, likeness.forward_trust, one),
-        backward=smooth(
-            behind, match.backward, match.backward_trust, likeness.backward, likeness.backward_trust, other
-        ),
+        course=course,
+        forward=smooth(ahead, match.forward, match.forward_trust, shapes.forward, one),
+        backward=smooth(behind, match.backward, match.backward_trust, shapes.backward, other),
     )
-
-
-def _shapes(one: Frame, other: Frame, motion: Homography, match: Match) -> Match:
-    found = morph(one, other, motion, match)
-    even = np.ones(one.shape[:2], np.float32)
-    return Match(forward=found.forward, backward=found.backward, forward_trust=even, backward_trust=even)
 
 
 def _kinship(match: Match) -> float:
@@ -164,65 +196,26 @@ def _kinship(match: Match) -> float:
 def _woven(one: Frame, other: Frame, match: Match, filled: _Filled) -> Correspondence:
     """Both frames' pixels on one path. What was filled in and agrees from both sides is trusted too."""
     here = grid(one.shape[0], one.shape[1])
-    back = np.linalg.inv(filled.motion)
-    anchor = here + filled.backward
-    forward_trust = agreement(one, other, filled.forward, filled.backward, loose=2.0, window=5)
-    backward_trust = agreement(other, one, filled.backward, filled.forward, loose=2.0, window=5)
+    motion, forward, backward = filled.course.motion, filled.forward, filled.backward
+    back = np.linalg.inv(motion)
+    anchor = here + backward
+    forward_trust = agreement(one, other, forward, backward, loose=2.0, window=5)
+    backward_trust = agreement(other, one, backward, forward, loose=2.0, window=5)
     kinship = _kinship(match)
-    first_tone, last_tone = _tones(one, other, match, filled, kinship)
-    first_turn, last_turn = turns(one, other, filled.forward, filled.backward)
     forward_trust = np.maximum(match.forward_trust, kinship * forward_trust)
     backward_trust = np.maximum(match.backward_trust, kinship * backward_trust)
+    first_tone, last_tone = _tones(one, other, match, filled, kinship)
+    front = filled.course.front or best_front(one, other, forward, backward)
     return Correspondence(
-        path=Geodesic(filled.motion),
-        first=Strand(anchor=here, drift=project(back, here + filled.forward) - here, trust=forward_trust),
+        path=Geodesic(motion),
+        first=Strand(anchor=here, drift=project(back, here + forward) - here, trust=forward_trust),
         last=Strand(anchor=anchor, drift=project(back, here) - anchor, trust=backward_trust),
         first_tone=first_tone,
         last_tone=last_tone,
-        first_turn=first_turn,
-        last_turn=last_turn,
+        turns=turns(one, other, forward, backward, front),
         kinship=kinship,
+        strange=filled.course.strange,
     )
-
-
-MODE = __import__("os").environ.get("TURN", "auto")
-
-
-def turns(one: Frame, other: Frame, forward: Field, backward: Field) -> tuple[Field, Field]:
-    height, width = one.shape[:2]
-    here = grid(height, width)
-    x, y = (here[..., 0] - width / 2) / width * 2, (here[..., 1] - height / 2) / height * 2
-    patterns = {"in": -np.hypot(x, y), "out": np.hypot(x, y), "left": -x, "right": x, "up": -y + 0.1 * x, "down": y + 0.1 * x}
-
-    def soft(p, guide):
-        return spread(p[..., None].astype(np.float32), np.full(p.shape, 1.0, np.float32), guide, stiffness=np.float32(400.0), contrast=12.0)[..., 0]
-
-    def detail(p):
-        g = cv2.cvtColor(p, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        return cv2.Sobel(g, -1, 1, 0, scale=1 / 8) ** 2 + cv2.Sobel(g, -1, 0, 1, scale=1 / 8) ** 2
-
-    mine, yours = detail(one), sample(detail(other), here + forward)
-    best = None
-    for name, pattern in patterns.items():
-        if MODE != "auto" and name != MODE:
-            continue
-        a = soft(pattern, one) + sample(soft(pattern, other), here + forward)
-        order = np.argsort(a, axis=None, kind="stable")
-        m, u = mine.ravel()[order], yours.ravel()[order]
-        weight = np.cumsum(m / m.sum() + u / u.sum() + 1 / m.size)
-        weight /= weight[-1]
-        gone, come = np.cumsum(m), np.cumsum(u)
-        now = (gone[-1] - gone) + come
-        line = (1 - weight) * gone[-1] + weight * come[-1]
-        ratio = now / line
-        score = float(np.minimum(ratio, 1).mean()) + 0.3 * float(ratio.min()) + (0.1 if name == "in" else 0)
-        if __import__("os").environ.get("V"): print(name, round(score, 3))
-        if best is None or score > best[0]:
-            rank = np.empty(a.size, np.float32)
-            rank[order] = weight - 0.5
-            best = score, rank
-    first = 0.8 * best[1].reshape(height, width)
-    return first, sample(first, here + backward)
 
 
 def _away_from_edges(here: Field) -> Field:
@@ -234,9 +227,11 @@ def _away_from_edges(here: Field) -> Field:
     return part * part * (3 - 2 * part)
 
 
-def _common_motion(match: Match, guesses: list[Homography]) -> Homography:
-    """The projective motion most trusted vectors share; no motion where they share none."""
+def _common_motion(match: Match, guesses: list[Homography]) -> Homography | None:
+    """The projective motion most trusted vectors share, if they share one."""
     height, width = match.forward_trust.shape
+    if match.coverage < SCANTY:
+        return guesses[0] if guesses else None
     here = grid(height, width)[4::8, 4::8]
     chosen = match.forward_trust[4::8, 4::8] > 0.5
     points = here[chosen]
@@ -248,7 +243,7 @@ def _common_motion(match: Match, guesses: list[Homography]) -> Homography:
             except ValueError:
                 continue
             return motion
-    return np.eye(3)
+    return None
 
 
 def _tones(one: Frame, other: Frame, match: Match, filled: _Filled, kinship: float) -> tuple[Field, Field]:

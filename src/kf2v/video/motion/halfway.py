@@ -22,6 +22,8 @@ STEP = 8
 REACH = 8
 #: pixels; sides of the cells that edges are counted in
 CELLS = (12, 28)
+#: of a feature, that are compared
+DIMENSIONS = 32
 #: weight of a difference in colour, against one in structure
 COLOUR = 0.25
 #: how tightly the search is coupled to the smooth field, per squared node, round by round
@@ -29,7 +31,7 @@ COUPLING = (0.002, 0.004, 0.008, 0.016, 0.03, 0.06)
 #: cost differences that count as clear
 TEMPERATURE = 0.03
 #: of its side that a small square may be stretched or sheared by: beyond, it looks like rubber, and soon it folds
-BEND = float(__import__("os").environ.get("BEND", "0.4"))
+BEND = 0.4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,7 @@ def morph(one: Frame, other: Frame, motion: Homography, match: Match) -> Halfway
     height, width = one.shape[:2]
     here = grid(height, width)
     aligned = np.asarray(sample(other, project(motion, here), border=cv2.BORDER_REFLECT_101), np.uint8)
-    mine, yours = _features(one), _features(aligned)
+    mine, yours = _condensed(_features(one), _features(aligned))
     anchors = _anchors(match, motion, (mine.shape[0] // 2, mine.shape[1] // 2))
     field = _untangled(_search(mine, yours, *anchors))
     stretch = np.array([width / field.shape[1], height / field.shape[0]], np.float32)
@@ -60,16 +62,16 @@ def morph(one: Frame, other: Frame, motion: Homography, match: Match) -> Halfway
 
 
 def _anchors(match: Match, motion: Homography, shape: tuple[int, int]) -> tuple[Field, Field]:
-    """What is matched already, on the halfway grid: displacement in nodes (rows, columns, 2) and trust (rows, columns)."""
+    """What is matched already, on the halfway grid: displacements (rows, columns, 2) in nodes, trust (rows, columns)."""
     height, width = match.forward_trust.shape
     here = grid(height, width)
     back = np.linalg.inv(motion)
     scale = np.array([shape[1] / width, shape[0] / height], np.float32)
     total = np.zeros((*shape, 3), np.float64)
-    there = project(back, here + match.forward) - here
-    origin = project(back, here)
-    return_ = origin - (here + match.backward)
-    for start, way, trust in ((here, there, match.forward_trust), (here + match.backward, return_, match.backward_trust)):
+    ahead = project(back, here + match.forward) - here
+    origin = here + match.backward
+    behind = project(back, here) - origin
+    for start, way, trust in ((here, ahead, match.forward_trust), (origin, behind, match.backward_trust)):
         at = ((start + way / 2 + 0.5) * scale).astype(int)
         x, y = at[..., 0], at[..., 1]
         inside = (x >= 0) & (x < shape[1]) & (y >= 0) & (y < shape[0]) & (trust > 0.5)
@@ -109,6 +111,15 @@ def _features(picture: Frame) -> Field:
     tint = cv2.resize(cv2.blur(lab, (STEP, STEP)), (2 * columns, 2 * rows), interpolation=cv2.INTER_AREA)
     tint = (tint - tint.mean(axis=(0, 1))) / (tint.std(axis=(0, 1)) + 6)
     return np.concatenate([*layers, COLOUR * tint], axis=2).astype(np.float32)
+
+
+def _condensed(mine: Field, yours: Field) -> tuple[Field, Field]:
+    """The same features in the ``DIMENSIONS`` in which they differ most (principal components, without the mean)."""
+    every = np.concatenate([mine.reshape(-1, mine.shape[2]), yours.reshape(-1, yours.shape[2])])
+    every = every - every.mean(axis=0)
+    _, axes = np.linalg.eigh(every.T @ every)
+    kept = axes[:, -DIMENSIONS:].astype(np.float32)
+    return mine @ kept, yours @ kept
 
 
 def _moved(layer: Field, dx: int, dy: int) -> Field:

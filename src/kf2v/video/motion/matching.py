@@ -7,11 +7,7 @@ import cv2
 import numpy as np
 
 from kf2v.video.frames import Frame
-from kf2v.video.motion.field import Field, grid, resize, sample
-from kf2v.video.motion.path import Homography, project
-
-
-NONE = None
+from kf2v.video.motion.field import Field, grid, sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +66,7 @@ def _flow(one: Frame, other: Frame, start: Field) -> Field:
     search.setFinestScale(0)
     grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (one, sample(other, start))]
     here = grid(one.shape[0], one.shape[1])
-    rest = search.calc(grey[0], grey[1], NONE)
+    rest = search.calc(grey[0], grey[1], None)
     return sample(start, here + rest) - here
 
 
@@ -118,34 +114,6 @@ def _undivided(flow: Field) -> Field:
     jump = np.asarray(cv2.dilate(flow, near), np.float32) - cv2.erode(flow, near)
     divided = cv2.dilate((np.maximum(jump[..., 0], jump[..., 1]) > 2).astype(np.uint8), np.ones((7, 7), np.uint8))
     return np.where(np.asarray(divided) > 0, np.float32(0.15), np.float32(1))
-
-
-def resemble(one: Frame, other: Frame, motion: Homography) -> Match:
-    """What is alike only in outline: flows between small pictures of which local contrast is all that is left."""
-    height, width = one.shape[:2]
-    scale = 4
-    size = (max(16, width // scale), max(16, height // scale))
-    stretch = np.array([size[0] / width, size[1] / height], np.float32)
-    shrink = np.diag([*stretch, 1.0])
-    small = [
-        _outline(np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)) for frame in (one, other)
-    ]
-    less = shrink @ motion @ np.linalg.inv(shrink)
-    here = grid(size[1], size[0])
-    match = match_from(small[0], small[1], project(less, here), project(np.linalg.inv(less), here), loose=6.0)
-    return Match(
-        forward=resize(match.forward, (height, width)) / stretch,
-        backward=resize(match.backward, (height, width)) / stretch,
-        forward_trust=resize(match.forward_trust, (height, width)),
-        backward_trust=resize(match.backward_trust, (height, width)),
-    )
-
-
-def _outline(frame: Frame) -> Frame:
-    grey = cv2.GaussianBlur(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 1.5)
-    rest = grey - cv2.GaussianBlur(grey, (0, 0), 16)
-    strength = np.sqrt(cv2.GaussianBlur(rest * rest, (0, 0), 16)) + 4
-    return np.dstack([np.clip(128 + 50 * rest / strength, 0, 255).astype(np.uint8)] * 3)
 
 
 def _likeness(one: Frame, other: Frame, target: Field, window: int) -> Field:

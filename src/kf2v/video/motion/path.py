@@ -69,6 +69,17 @@ def _exponential(matrix: Homography) -> Homography:
     return total
 
 
+def in_pixels(motion: Homography, shape: tuple[int, int]) -> Homography:
+    """``motion`` for pixel coordinates of a picture of ``shape`` (height, width), pixel centres at integers.
+
+    It comes in units that fit every size: half of the long side, from the picture's centre.
+    """
+    height, width = shape
+    unit = max(height, width) / 2
+    pixels = np.array([[unit, 0, (width - 1) / 2], [0, unit, (height - 1) / 2], [0, 0, 1]])
+    return pixels @ motion @ np.linalg.inv(pixels)
+
+
 def project(motion: Homography, points: Field) -> Field:
     """Move ``points`` (…, 2) by ``motion``; what would pass behind the eye is held at a far distance instead."""
     m = (motion / motion[2, 2]).astype(np.float32)

@@ -1,6 +1,8 @@
 """A frame at any position between the two, by warping both and weighing them pixel by pixel."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -9,12 +11,15 @@ import numpy.typing as npt
 from kf2v.video.frames import Frame
 from kf2v.video.motion.correspondence import Correspondence, Strand
 from kf2v.video.motion.field import Field, grid, resize, sample
-from kf2v.video.motion.path import Homography, project
+from kf2v.video.motion.path import Homography, in_pixels, project
 
 #: weight of a pixel nobody trusts, against 1 for a sure one
 DOUBT = 0.05
-#: share of the clip within which unmatched surroundings change hands; matched ones take the whole clip
-HANDOVER = 0.12
+#: share of the clip within which a place that is not matched changes hands: in pictures that have nothing in common,
+#: and in two views of one thing; a matched one takes the whole clip
+HANDOVER, RELATIVES_HANDOVER = 0.12, 0.25
+#: how much of the difference in time between places is kept in two views of one thing
+RELATIVES_TURN = 0.35
 #: of its linear share a frame keeps at least this, so that what it alone sees is there from the beginning
 GLIMPSE = 0.04
 #: weight of what the other frame's pixels say about where to read this one
@@ -23,17 +28,25 @@ HEARSAY = 0.2
 THREAD = np.ones((5, 5), np.uint8)
 #: of BT.601, full range, as JPEG has it and OpenCV
 RGB_TO_YCRCB = np.array([[0.299, 0.587, 0.114], [0.5, -0.4187, -0.0813], [-0.1687, -0.3313, 0.5]], np.float32)
-HW = float(__import__('os').environ.get('HW', '0.12'))
-TA = float(__import__('os').environ.get('TA', '0.35'))
-MIX = float(__import__('os').environ.get('MIX', '0'))
 #: grey levels; a change of light below this is not worth its arithmetic
 NOTICEABLE = 1.5
+
+
+#: position 0 … 1 to a motion of the whole picture
+Bend: TypeAlias = Callable[[float], Homography]
+
+
+def unbent(_position: float) -> Homography:
+    """No motion beyond what is between the pictures."""
+    return np.eye(3)
 
 
 class Renderer:
     """Holds a pair and its correspondence; ``frame`` may be called from several threads."""
 
-    def __init__(self, first: Frame, last: Frame, correspondence: Correspondence) -> None:
+    def __init__(self, first: Frame, last: Frame, correspondence: Correspondence, bend: Bend = unbent) -> None:
+        """``bend`` says where a point of the picture goes besides, at each position, in units of ``path.in_pixels``."""
+        self._bend = bend
         self._plates = (_plates(first), _plates(last))
         self._pair = correspondence
         self._swarms = (_Swarm(correspondence.first), _Swarm(correspondence.last))
@@ -49,20 +62,21 @@ class Renderer:
     def frame(self, position: float) -> Frame:
         """The picture at ``position``, strictly between 0 (the first frame) and 1 (the last)."""
         pair, here = self._pair, self._here
-        motion = pair.path.at(position)
-        ahead = pair.path.at(1 - position)
+        bend = in_pixels(self._bend(position), (here.shape[0], here.shape[1]))
+        motion = bend @ pair.path.at(position)
+        behind = bend @ np.linalg.inv(pair.path.at(1 - position))
         first = self._swarms[0].land(motion, position, zoom=_zoom(motion, here))
-        last = self._swarms[1].land(motion, position, zoom=_zoom(np.linalg.inv(ahead), here))
+        last = self._swarms[1].land(motion, position, zoom=_zoom(behind, here))
         plane = project(np.linalg.inv(motion), here)
         from_first = plane - position * _drift(first, last)
         from_last = project(pair.path.at(1), plane + (1 - position) * _drift(last, first))
 
         matched = np.clip((first.trusted + last.trusted) / (first.seen + last.seen + 1e-3), 0, 1)
-        hw = HANDOVER + (HW - HANDOVER) * pair.kinship
-        width = hw + (1 - hw) * matched
-        turn = 0.5 * (sample(pair.first_turn, from_first) + sample(pair.last_turn, from_last)) * (1 - matched) * (1 - (1 - TA) * pair.kinship)
-        glimpse = GLIMPSE
-        share = np.clip(0.5 + (position - 0.5 - turn) / width, glimpse * position, 1 - glimpse * (1 - position))
+        at_once = HANDOVER + (RELATIVES_HANDOVER - HANDOVER) * pair.kinship
+        width = at_once + (1 - at_once) * matched
+        turn = (sample(pair.turns.first, from_first) + sample(pair.turns.last, from_last)) / 2
+        turn *= (1 - matched) * (1 - (1 - RELATIVES_TURN) * pair.kinship)
+        share = np.clip(0.5 + (position - 0.5 - turn) / width, GLIMPSE * position, 1 - GLIMPSE * (1 - position))
         weight_first = (1 - share) * _visible(first.seen, from_first, position, pair.kinship)
         weight_last = share * _visible(last.seen, from_last, 1 - position, pair.kinship)
         share = weight_last / (weight_first + weight_last)
@@ -102,10 +116,6 @@ class Renderer:
         height, width = plane.shape[:2]
         scale = np.array([width / origin.shape[1], height / origin.shape[0]], np.float32)
         at = resize((origin - self._here) * scale, (height, width)) + self._grids[height, width]
-        if MIX and kernel == cv2.INTER_CUBIC:
-            a = cv2.remap(plane, at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-            b = cv2.remap(plane, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-            return cv2.addWeighted(a, 1 - MIX, b, MIX, 0)
         return np.asarray(cv2.remap(plane, at, None, kernel, borderMode=cv2.BORDER_REFLECT_101), np.uint8)
 
 
