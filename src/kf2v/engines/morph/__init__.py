@@ -18,13 +18,15 @@ from kf2v.engines.morph.camera import Camera
 from kf2v.engines.morph.timing import Pace, ease
 from kf2v.video import Clip, Frame, Size
 from kf2v.video.motion.correspondence import Correspondence, analyse
-from kf2v.video.motion.render import Bend, Renderer
+from kf2v.video.motion.render import Bend, Renderer, View
 
 COUNT = 150
 FPS = 30.0
 
 #: frames in the making at once; also the bound on memory
 LOOKAHEAD = 3
+#: frames from one view to the next that is found by itself; what lies between is their mean
+STRIDE = 3
 
 
 class Morph:
@@ -60,8 +62,8 @@ class Morph:
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="morph")
         try:
             pending: deque[Future[Frame]] = deque()
-            for index in range(1, COUNT - 1):
-                pending.append(pool.submit(renderer.frame, ease(index / (COUNT - 1), pace)))
+            for index, developed in enumerate(_developed(pool, renderer, pace), 1):
+                pending.append(developed)
                 if len(pending) == LOOKAHEAD:
                     yield pending.popleft().result()
                     watch.report("render", index / COUNT)
@@ -72,6 +74,28 @@ class Morph:
             pool.shutdown(cancel_futures=True)
         yield scene.last.copy()
         watch.report("render", 1.0)
+
+
+def _developed(pool: ThreadPoolExecutor, renderer: Renderer, pace: Pace) -> Iterator[Future[Frame]]:
+    """The inner frames in the making, put to work as they are asked for.
+
+    A frame waits in its thread for its views; they were put to work before it, so somebody is at them already.
+    """
+
+    def view(index: int) -> Future[View]:
+        return pool.submit(renderer.view, ease(index / (COUNT - 1), pace))
+
+    def develop(before: Future[View], after: Future[View], part: float) -> Frame:
+        return renderer.develop(before.result().towards(after.result(), part) if part else before.result())
+
+    last = COUNT - 2
+    before = view(1)
+    for start in range(1, last + 1, STRIDE):
+        after_at = min(start + STRIDE, last)
+        after = view(after_at) if after_at > start else before
+        for index in range(start, min(start + STRIDE, last + 1)):
+            yield pool.submit(develop, before, after, (index - start) / max(1, after_at - start))
+        before = after
 
 
 def _bend(camera: Camera, scene: Scene, pair: Correspondence) -> Bend:

@@ -18,10 +18,12 @@ def grid(height: int, width: int) -> Field:
     return np.dstack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)))
 
 
-def sample(picture: npt.NDArray[Any], at: Field, *, border: int = cv2.BORDER_REPLICATE) -> npt.NDArray[Any]:
-    """``picture`` read at ``at`` (h, w, 2), linearly between pixels; beyond its edge as ``border`` says."""
+def sample(
+    picture: npt.NDArray[Any], at: Field, *, border: int = cv2.BORDER_REPLICATE, kernel: int = cv2.INTER_LINEAR
+) -> npt.NDArray[Any]:
+    """``picture`` read at ``at`` (h, w, 2), by ``kernel`` between pixels; beyond its edge as ``border`` says."""
     whole = cast(Field, None)  # both coordinates come in one map, which OpenCV's annotations do not know
-    return cv2.remap(picture, at.astype(np.float32, copy=False), whole, cv2.INTER_LINEAR, borderMode=border)
+    return cv2.remap(picture, at.astype(np.float32, copy=False), whole, kernel, borderMode=border)
 
 
 def resize(field: Field, shape: tuple[int, int]) -> Field:
