@@ -1,7 +1,8 @@
 """Points that look alike, and the one projective motion they share; none rather than a doubtful one."""
 
+import math
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -12,7 +13,7 @@ from kf2v.video.motion.field import Field
 from kf2v.video.motion.path import Homography, project
 
 #: (h, w) uint8
-Grey: TypeAlias = npt.NDArray[np.integer[Any] | np.floating[Any]]
+Grey: TypeAlias = npt.NDArray[np.uint8]
 
 #: places (n, 2) in one frame, and where each seems to be in the other
 Pairs: TypeAlias = tuple[Field, Field]
@@ -25,6 +26,8 @@ GRID_STEP, GRID_SIZE = 6, 4.0
 FEWEST = 15
 #: the same for a rough agreement, and the pixels it may miss by
 FEW, ROUGHLY = 7, 16.0
+#: no rough agreement is believed that zooms more (either way), or turns by more radians
+LEAST_ZOOM, MOST_TURN = 0.4, math.pi / 3
 
 
 def landmarks(one: Frame, other: Frame) -> tuple[Pairs, Pairs]:
@@ -33,10 +36,10 @@ def landmarks(one: Frame, other: Frame) -> tuple[Pairs, Pairs]:
     At corners SIFT (Lowe 2004) finds them at any size and turn; on the grid the same descriptor, upright, says
     something about soft things too, and more often something wrong.
     """
-    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (one, other)]
+    mine, yours = (np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8) for frame in (one, other))
     with ThreadPoolExecutor(1) as pool:
-        later = pool.submit(_grid_pairs, grey[0], grey[1])
-        return _corner_pairs(grey[0], grey[1]), later.result()
+        on_grid = pool.submit(_grid_pairs, mine, yours)
+        return _corner_pairs(mine, yours), on_grid.result()
 
 
 def _corner_pairs(one: Grey, other: Grey) -> Pairs:
@@ -112,12 +115,13 @@ def rough(points: Field, targets: Field) -> Homography | None:
     found, agreeing = cv2.estimateAffinePartial2D(
         points, targets, method=cv2.RANSAC, ransacReprojThreshold=ROUGHLY, maxIters=5000, confidence=0.999
     )
-    if found is None or not np.isfinite(found).all() or int(agreeing.sum()) < FEW:
+    upper = np.asarray(found, np.float64)  # nan where OpenCV found nothing and said None
+    if upper.shape != (2, 3) or not np.isfinite(upper).all() or int(agreeing.sum()) < FEW:
         return None
-    zoom, turn = np.hypot(found[0, 0], found[1, 0]), np.arctan2(found[1, 0], found[0, 0])
-    if not (0.4 < zoom < 2.5 and abs(turn) < np.pi / 3):
+    zoom, turn = math.hypot(upper[0, 0], upper[1, 0]), math.atan2(upper[1, 0], upper[0, 0])
+    if not (LEAST_ZOOM < zoom < 1 / LEAST_ZOOM and abs(turn) < MOST_TURN):
         return None
-    return np.vstack([found, (0.0, 0.0, 1.0)])
+    return np.vstack([upper, (0.0, 0.0, 1.0)])
 
 
 def fit(points: Field, targets: Field, shape: tuple[int, int], *, share: float) -> Homography | None:

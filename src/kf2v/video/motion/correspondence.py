@@ -87,33 +87,47 @@ def analyse(
     """
     report(0.0)
     one, other = _reduce(first), _reduce(last)
-    shape = (one.shape[0], one.shape[1])
-    here = grid(*shape)
-    corners, nodes = landmarks(one, other)
-    motions = planes(*corners, shape)
-    if not motions and (roughly := rough(*corners)) is not None:
-        motions = [roughly]
-    points, targets = np.concatenate([corners[0], nodes[0]]), np.concatenate([corners[1], nodes[1]])
-    kept = in_company(points, targets)
-    points, targets = points[kept], targets[kept]
+    hints = _hints(one, other)
     report(0.15)
-    match = _first_match(one, other, points, targets, motions, report)
-    course = _course(one, other, match, motions[:1], journey)
+    match = _first_match(one, other, hints, report)
+    course = _course(one, other, match, hints.motions[:1], journey)
     shapes = morph(one, other, course.motion, match)
     report(0.55)
     filled = _fill(one, other, match, course, shapes)
     report(0.65)
-    if motions or _kinship(match) == 1:
+    if hints.motions or _kinship(match) == 1:
         # What was filled in from around is often nearly right: searched from there, much of it is found after all.
+        here = grid(one.shape[0], one.shape[1])
         again = match_from(one, other, here + filled.forward, here + filled.backward)
         match = best_of(one, other, [match, again])
         report(0.75)
-        course = _course(one, other, match, motions[:1], journey)
+        course = _course(one, other, match, hints.motions[:1], journey)
         filled = _fill(one, other, match, course, shapes)
     report(0.9)
     correspondence = _woven(one, other, match, filled)
     report(1.0)
     return correspondence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Hints:
+    """Where to search for matches."""
+
+    #: of planes of the scene or, failing that, of the whole, the likeliest first
+    motions: list[Homography]
+    #: (n, 2), landmarks that move like others near, and where they go
+    points: Field
+    targets: Field
+
+
+def _hints(one: Frame, other: Frame) -> _Hints:
+    corners, nodes = landmarks(one, other)
+    motions = planes(*corners, (one.shape[0], one.shape[1]))
+    if not motions and (roughly := rough(*corners)) is not None:
+        motions = [roughly]
+    points, targets = np.concatenate([corners[0], nodes[0]]), np.concatenate([corners[1], nodes[1]])
+    kept = in_company(points, targets)
+    return _Hints(motions=motions, points=points[kept], targets=targets[kept])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,18 +163,17 @@ def _reduce(frame: Frame) -> Frame:
     return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _first_match(
-    one: Frame, other: Frame, points: Field, targets: Field, motions: list[Homography], report: Report
-) -> Match:
+def _first_match(one: Frame, other: Frame, hints: _Hints, report: Report) -> Match:
     """Searched from rest, from the motion of each plane, and from landmarks that move like others near."""
     here = grid(one.shape[0], one.shape[1])
     matches = [match_from(one, other, here, here)]
     report(0.25)
-    for motion in motions:
+    for motion in hints.motions:
         matches.append(match_from(one, other, project(motion, here), project(np.linalg.inv(motion), here)))
         report(0.3)
-    if len(points):
-        matches.append(match_from(one, other, led_by(points, targets, here), led_by(targets, points, here)))
+    if len(hints.points):
+        ahead, behind = led_by(hints.points, hints.targets, here), led_by(hints.targets, hints.points, here)
+        matches.append(match_from(one, other, ahead, behind))
     report(0.45)
     return best_of(one, other, matches)
 

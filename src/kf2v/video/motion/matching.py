@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import cast
 
 import cv2
 import numpy as np
@@ -25,20 +26,20 @@ class Match:
         return float(self.forward_trust.mean() + self.backward_trust.mean()) / 2
 
 
-def match_from(one: Frame, other: Frame, ahead: Field, behind: Field, loose: float = 1.0) -> Match:
+def match_from(one: Frame, other: Frame, ahead: Field, behind: Field) -> Match:
     """Flow both ways, each searched from a first idea (h, w, 2) of where in the other picture everything is."""
     with ThreadPoolExecutor(2) as pool:
         there = pool.submit(_flow, one, other, ahead)
         backward = _flow(other, one, behind)
-        return _rated(one, other, there.result(), backward, loose)
+        return _rated(one, other, there.result(), backward)
 
 
-def _rated(one: Frame, other: Frame, forward: Field, backward: Field, loose: float = 1.0) -> Match:
+def _rated(one: Frame, other: Frame, forward: Field, backward: Field) -> Match:
     return Match(
         forward=forward,
         backward=backward,
-        forward_trust=_accompanied(agreement(one, other, forward, backward, loose=loose)) * _undivided(forward),
-        backward_trust=_accompanied(agreement(other, one, backward, forward, loose=loose)) * _undivided(backward),
+        forward_trust=_accompanied(agreement(one, other, forward, backward)) * _undivided(forward),
+        backward_trust=_accompanied(agreement(other, one, backward, forward)) * _undivided(backward),
     )
 
 
@@ -66,7 +67,8 @@ def _flow(one: Frame, other: Frame, start: Field) -> Field:
     search.setFinestScale(0)
     grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (one, sample(other, start))]
     here = grid(one.shape[0], one.shape[1])
-    rest = search.calc(grey[0], grey[1], None)
+    anew = cast(Field, None)  # there is no flow to start from, which OpenCV's annotations do not know
+    rest = np.asarray(search.calc(grey[0], grey[1], anew), np.float32)
     return sample(start, here + rest) - here
 
 
