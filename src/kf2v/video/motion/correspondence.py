@@ -34,8 +34,8 @@ STRANGE = 0.3
 SCANTY = 0.06
 #: how much stiffer the motion between strangers is than between two views of one thing
 STRANGERS = 1500.0
-#: weight of a resemblance in outline against a match in texture
-LIKELY = 0.15
+#: weight of a resemblance in shape against a match in texture: between strangers, and between relatives
+LIKELY, LIKELY_RELATIVES = 0.15, 0.08
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,10 +63,15 @@ class Correspondence:
     last_tone: Field
     #: when places that are not matched change hands
     turns: Turns
-    #: 0 between strangers … 1 between two views of one thing
-    kinship: float
+    #: the share of both frames that is believed to be seen in both
+    coverage: float
     #: whether the motion of the whole was chosen, because the frames have none in common
     strange: bool
+
+    @property
+    def kinship(self) -> float:
+        """0 between strangers … 1 between two views of one thing."""
+        return _kinship(self.coverage)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +100,7 @@ def analyse(
     report(0.55)
     filled = _fill(one, other, match, course, shapes)
     report(0.65)
-    if hints.motions or _kinship(match) == 1:
+    if hints.motions or _kinship(match.coverage) == 1:
         # What was filled in from around is often nearly right: searched from there, much of it is found after all.
         here = grid(one.shape[0], one.shape[1])
         again = match_from(one, other, here + filled.forward, here + filled.backward)
@@ -146,7 +151,7 @@ def _course(one: Frame, other: Frame, match: Match, guesses: list[Homography], j
     shared = _common_motion(match, guesses)
     if shared is not None:
         return _Course(motion=shared, front=None, strange=False)
-    if _kinship(match) > STRANGE:
+    if _kinship(match.coverage) > STRANGE:
         return _Course(motion=np.eye(3), front=None, strange=False)
     if journey is None:
         still = np.zeros((*shape, 2), np.float32)
@@ -180,14 +185,17 @@ def _first_match(one: Frame, other: Frame, hints: _Hints, report: Report) -> Mat
 
 def _fill(one: Frame, other: Frame, match: Match, course: _Course, shapes: Halfway) -> _Filled:
     """Give every pixel a motion: its own where trusted, else its shape's, its neighbours', the camera's."""
-    motion, kinship = course.motion, _kinship(match)
+    motion, kinship = course.motion, _kinship(match.coverage)
     # Some scraps look alike in any two pictures.
     evidence = min(1.0, max(0.0, match.coverage - SCRAPS) / SCRAPS)
     here = grid(one.shape[0], one.shape[1])
     hold = kinship + (1 - kinship) * _away_from_edges(here)[..., None]
 
     def smooth(base: Field, flow: Field, trust: Field, likely: Field, guide: Frame) -> Field:
-        believed, guessed = evidence * trust**2, LIKELY * (1 - kinship * trust)
+        believed, guessed = (
+            evidence * trust**2,
+            (LIKELY + (LIKELY_RELATIVES - LIKELY) * kinship) * (1 - kinship * trust),
+        )
         weights = believed + guessed + np.float32(2e-3)
         rest = ((flow - base) * believed[..., None] + (likely - base) * guessed[..., None]) / weights[..., None]
         stiffness = 60.0 + STRANGERS * (1 - kinship)
@@ -201,9 +209,8 @@ def _fill(one: Frame, other: Frame, match: Match, course: _Course, shapes: Halfw
     )
 
 
-def _kinship(match: Match) -> float:
-    """0 between strangers … 1 between two views of one thing."""
-    return min(1.0, match.coverage / RELATED)
+def _kinship(coverage: float) -> float:
+    return min(1.0, coverage / RELATED)
 
 
 def _woven(one: Frame, other: Frame, match: Match, filled: _Filled) -> Correspondence:
@@ -214,7 +221,7 @@ def _woven(one: Frame, other: Frame, match: Match, filled: _Filled) -> Correspon
     anchor = here + backward
     forward_trust = agreement(one, other, forward, backward, loose=2.0, window=5)
     backward_trust = agreement(other, one, backward, forward, loose=2.0, window=5)
-    kinship = _kinship(match)
+    kinship = _kinship(match.coverage)
     forward_trust = np.maximum(match.forward_trust, kinship * forward_trust)
     backward_trust = np.maximum(match.backward_trust, kinship * backward_trust)
     first_tone, last_tone = _tones(one, other, match, filled, kinship)
@@ -226,7 +233,7 @@ def _woven(one: Frame, other: Frame, match: Match, filled: _Filled) -> Correspon
         first_tone=first_tone,
         last_tone=last_tone,
         turns=turns(one, other, forward, backward, front),
-        kinship=kinship,
+        coverage=match.coverage,
         strange=filled.course.strange,
     )
 
@@ -269,7 +276,7 @@ def _tones(one: Frame, other: Frame, match: Match, filled: _Filled, kinship: flo
         difference = (sample(far, here + flow) - near) * trust[..., None]
         height, width = trust.shape
         coarse = (max(1, height // 8), max(1, width // 8))
-        reach = max(coarse) / 16
+        reach = max(coarse) / 12
         weighed = cv2.resize(np.dstack([difference, trust]), coarse[::-1], interpolation=cv2.INTER_AREA)
         weighed = np.asarray(cv2.GaussianBlur(weighed, (0, 0), reach), np.float32)
         return resize(weighed[..., :3] / (weighed[..., 3:] + 0.05), (height, width))

@@ -37,7 +37,7 @@ COUPLING = ((0.002, 4.0), (0.004, 4.0), (0.008, 4.0), (0.016, 4.0), (0.03, 3.0),
 #: cost differences that count as clear
 TEMPERATURE = 0.03
 #: of its side that a small square may be stretched or sheared by: beyond, it looks like rubber, and soon it folds
-BEND = 0.4
+BEND = 0.3
 #: rounds of smoothing that a bend is given to straighten
 PATIENCE = 60
 #: rounds in which a place at one end finds its halfway point; each at least halves the error, thanks to ``BEND``

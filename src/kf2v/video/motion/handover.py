@@ -21,9 +21,11 @@ from kf2v.video.motion.path import Homography
 #: share of the clip during which places change hands
 SPAN = 0.8
 #: what an even front may lose to one that comes in from the edges, which keeps the subject longest
-PREFERENCE = 0.1
+PREFERENCE = 0.07
 #: zoom, and shift as a share of the side, of a journey that no words describe
 ZOOM, SHIFT = 1.25, 0.18
+#: work that an empty place makes, against 1 for one with as much detail as there is on average
+ROOM = 0.3
 #: how stiffly the front holds together, and at which contrast (grey levels) it stops
 STIFFNESS, CONTRAST = 100.0, 12.0
 
@@ -122,7 +124,8 @@ class _Contest:
         late = self._ways @ np.array([front.across, front.down, front.outward], np.float32)
         order = np.argsort(late, axis=None, kind="stable")
         leaving, coming = self._detail[0][order], self._detail[1][order]
-        work = np.cumsum(leaving / leaving.sum() + coming / coming.sum() + 1 / order.size)
+        detail = leaving + coming
+        work = np.cumsum(detail / detail.sum() + ROOM / order.size)
         done = work / work[-1]
         gone, come = np.cumsum(leaving), np.cumsum(coming)
         ratio = (gone[-1] - gone + come) / ((1 - done) * gone[-1] + done * come[-1])

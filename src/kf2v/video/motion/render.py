@@ -21,11 +21,13 @@ from kf2v.video.motion.path import Homography, in_pixels, project
 
 #: share of the clip within which a place that is not matched changes hands: in pictures that have nothing in common,
 #: and in two views of one thing; a matched one takes the whole clip
-HANDOVER, RELATIVES_HANDOVER = 0.12, 0.25
+HANDOVER, RELATIVES_HANDOVER = 0.1, 0.25
 #: how much of the difference in time between places is kept in two views of one thing
 RELATIVES_TURN = 0.35
 #: of its linear share a frame keeps at least this, so that what it alone sees is there from the beginning
 GLIMPSE = 0.04
+#: coverage above which it is rings that show, and below which it is blur
+CLEAR = 0.7
 #: of BT.601, full range, as JPEG has it and OpenCV
 RGB_TO_YCRCB = np.array([[0.299, 0.587, 0.114], [0.5, -0.4187, -0.0813], [-0.1687, -0.3313, 0.5]], np.float32)
 #: grey levels; a change of light below this is not worth its arithmetic
@@ -33,6 +35,9 @@ NOTICEABLE = 1.5
 
 #: (h, w) or (h, w, 2)
 Plane: TypeAlias = npt.NDArray[np.uint8]
+
+#: a plane read at places (H, W, 2) in it
+Reading: TypeAlias = Callable[[Plane, Field], Plane]
 
 #: position 0 … 1 to a motion of the whole picture
 Bend: TypeAlias = Callable[[float], Homography]
@@ -75,6 +80,7 @@ class Renderer:
     def __init__(self, first: Frame, last: Frame, correspondence: Correspondence, bend: Bend = unbent) -> None:
         """``bend`` says where a point of the picture goes besides, at each position, in units of ``path.in_pixels``."""
         self._bend = bend
+        self._read = _softly if correspondence.coverage > CLEAR else _sharply
         self._plates = (_plates(first), _plates(last))
         self._pair = correspondence
         self._swarms = (Swarm(correspondence.first), Swarm(correspondence.last))
@@ -128,26 +134,26 @@ class Renderer:
     def develop(self, view: View) -> Frame:
         """The picture of ``view``: luma read sharply at full size, chroma linearly at half."""
         first, last = self._plates
-        luma = self._joined(first.luma, last.luma, view, cv2.INTER_CUBIC)
-        chroma = self._joined(first.chroma, last.chroma, view, cv2.INTER_LINEAR)
+        luma = self._joined(first.luma, last.luma, view, self._read)
+        chroma = self._joined(first.chroma, last.chroma, view, _linearly)
         if view.light is not None:
             luma = cv2.add(luma, resize(view.light[..., 0], luma.shape[:2]), dtype=cv2.CV_8U)
             chroma = cv2.add(chroma, resize(view.light[..., 1:], chroma.shape[:2]), dtype=cv2.CV_8U)
         wide = cv2.resize(chroma, luma.shape[::-1], interpolation=cv2.INTER_LINEAR)
         return np.asarray(cv2.cvtColor(cv2.merge([luma, *cv2.split(wide)]), cv2.COLOR_YCrCb2RGB), np.uint8)
 
-    def _joined(self, first: Plane, last: Plane, view: View, kernel: int) -> Plane:
+    def _joined(self, first: Plane, last: Plane, view: View, read: Reading) -> Plane:
         share = resize(view.share, first.shape[:2])
-        mine, yours = self._warp(first, view.to_first, kernel), self._warp(last, view.to_last, kernel)
+        mine, yours = self._warp(first, view.to_first, read), self._warp(last, view.to_last, read)
         return np.asarray(cv2.blendLinear(mine, yours, 1 - share, share), np.uint8)
 
-    def _warp(self, plane: Plane, shift: Field, kernel: int) -> Plane:
+    def _warp(self, plane: Plane, shift: Field, read: Reading) -> Plane:
         """``plane`` read ``shift`` (analysis pixels) away; shifts are enlarged, so that rest stays rest."""
         height, width = plane.shape[:2]
         scale = np.array([width / shift.shape[1], height / shift.shape[0]], np.float32)
         at = resize(shift * scale, (height, width))
         cv2.add(at, self._grids[height, width], dst=at)
-        return np.asarray(sample(plane, at, border=cv2.BORDER_REFLECT_101, kernel=kernel), np.uint8)
+        return read(plane, at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,3 +171,16 @@ def _plates(picture: Frame) -> _Plates:
     height, width = picture.shape[:2]
     half = cv2.resize(planes[..., 1:], ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA)
     return _Plates(luma=np.ascontiguousarray(planes[..., 0]), chroma=np.asarray(half, np.uint8))
+
+
+def _linearly(plane: Plane, at: Field) -> Plane:
+    return np.asarray(sample(plane, at, border=cv2.BORDER_REFLECT_101), np.uint8)
+
+
+def _sharply(plane: Plane, at: Field) -> Plane:
+    return np.asarray(sample(plane, at, border=cv2.BORDER_REFLECT_101, kernel=cv2.INTER_CUBIC), np.uint8)
+
+
+def _softly(plane: Plane, at: Field) -> Plane:
+    """Nearly as Catmull and Rom's cubic (a = -1/2) reads it: OpenCV's (a = -3/4) rings, linear blurs."""
+    return np.asarray(cv2.addWeighted(_sharply(plane, at), 2 / 3, _linearly(plane, at), 1 / 3, 0), np.uint8)
