@@ -17,8 +17,8 @@ from kf2v.engines.morph import words
 from kf2v.engines.morph.camera import Camera
 from kf2v.engines.morph.timing import Pace, ease
 from kf2v.video import Clip, Frame, Size
-from kf2v.video.motion.correspondence import Correspondence, analyse
-from kf2v.video.motion.render import Bend, Renderer, View
+from kf2v.video.motion.correspondence import analyse
+from kf2v.video.motion.render import Renderer, View
 
 COUNT = 150
 FPS = 30.0
@@ -46,8 +46,13 @@ class Morph:
         says_how = direction.fixed or direction.names_a_move
         journey = camera.journey if says_how else None
         pair = analyse(scene.first, scene.last, partial(watch.report, "analyse"), journey=journey)
-        renderer = Renderer(scene.first, scene.last, pair, _bend(camera, scene, pair))
-        pace = Pace.of(direction.pace, scene.seed)
+        if np.array_equal(scene.first, scene.last):
+            # A breath begins and ends at rest by itself.
+            bend, pace = camera.breath, Pace(stir=1.0)
+        else:
+            bend = camera.shake if pair.strange else camera.bend
+            pace = Pace.of(direction.pace, scene.seed)
+        renderer = Renderer(scene.first, scene.last, pair, bend)
         height, width = scene.first.shape[:2]
         return Clip(
             size=Size(width=width, height=height),
@@ -96,10 +101,3 @@ def _developed(pool: ThreadPoolExecutor, renderer: Renderer, pace: Pace) -> Iter
         for index in range(start, min(start + STRIDE, last + 1)):
             yield pool.submit(develop, before, after, (index - start) / max(1, after_at - start))
         before = after
-
-
-def _bend(camera: Camera, scene: Scene, pair: Correspondence) -> Bend:
-    """A picture that ends as it began is kept alive; one on a journey is shaken only; any other obeys the words."""
-    if np.array_equal(scene.first, scene.last):
-        return camera.breath
-    return camera.shake if pair.strange else camera.bend

@@ -191,10 +191,12 @@ def _fill(one: Frame, other: Frame, match: Match, course: _Course, shapes: Halfw
     here = grid(one.shape[0], one.shape[1])
     hold = kinship + (1 - kinship) * _away_from_edges(here)[..., None]
 
+    likely_at_all = LIKELY + (LIKELY_RELATIVES - LIKELY) * kinship
+
     def smooth(base: Field, flow: Field, trust: Field, likely: Field, guide: Frame) -> Field:
         believed, guessed = (
             evidence * trust**2,
-            (LIKELY + (LIKELY_RELATIVES - LIKELY) * kinship) * (1 - kinship * trust),
+            likely_at_all * (1 - kinship * trust),
         )
         weights = believed + guessed + np.float32(2e-3)
         rest = ((flow - base) * believed[..., None] + (likely - base) * guessed[..., None]) / weights[..., None]
