@@ -7,16 +7,11 @@ import pytest
 from kf2v.video import Frame, Size
 from kf2v.video.motion.neighbours import Neighbours
 from scenery import landscape, snow
-from stage import SIZE, cut, flat, texture
+from stage import SIZE, cut, flat, psnr, texture, with_disc
 
 MOMENTS = [0.25, 0.5, 0.8]
 #: room for a camera to travel in
 WIDE = texture(1, (260, 520))
-
-
-def psnr(one: Frame, other: Frame) -> float:
-    """In dB, 99 at the most."""
-    return float(10 * np.log10(255**2 / max(1e-5, np.mean((one.astype(float) - other) ** 2))))
 
 
 def moved(picture: Frame, x: float, y: float, zoom: float = 1.0) -> Frame:
@@ -25,19 +20,6 @@ def moved(picture: Frame, x: float, y: float, zoom: float = 1.0) -> Frame:
     middle = (width - 1) / 2, (height - 1) / 2
     motion = np.array([[zoom, 0, middle[0] * (1 - zoom) + x], [0, zoom, middle[1] * (1 - zoom) + y]])
     return np.asarray(cv2.warpAffine(picture, motion, (width, height), flags=cv2.INTER_CUBIC), np.uint8)
-
-
-def with_disc(scene: Frame, x: float, y: float, radius: int = 24) -> Frame:
-    """A red disc with a pattern of its own, at a place finer than a pixel."""
-    height, width = scene.shape[:2]
-    disc = texture(9, (2 * radius + 16, 2 * radius + 16)) // 2
-    disc[..., 0] = 255
-    shift = np.array([[1, 0, x - radius - 8], [0, 1, y - radius - 8]], np.float32)
-    mask = np.zeros(disc.shape[:2], np.float32)
-    cv2.circle(mask, (radius + 8, radius + 8), radius, 1.0, -1, cv2.LINE_AA)
-    cover = np.asarray(cv2.warpAffine(mask, shift, (width, height)), np.float32)[..., None]
-    front = np.asarray(cv2.warpAffine(disc, shift, (width, height)), np.float32)
-    return np.asarray(scene * (1 - cover) + front * cover, np.uint8)
 
 
 def disc_in(picture: Frame) -> tuple[float, float]:

@@ -5,7 +5,7 @@ import pytest
 
 from kf2v.video.motion.correspondence import Strand
 from kf2v.video.motion.field import Field, grid
-from kf2v.video.motion.render import _Swarm, _visible
+from kf2v.video.motion.landing import Swarm, visible
 
 SIDE = 96
 REST = np.eye(3)
@@ -14,9 +14,9 @@ REST = np.eye(3)
 def seen_after(drift: Field) -> Field:
     """How visible each place is when pixels that nobody trusts have moved by ``drift``."""
     here = grid(SIDE, SIDE)
-    swarm = _Swarm(Strand(anchor=here, drift=drift, trust=np.zeros((SIDE, SIDE), np.float32)))
+    swarm = Swarm(Strand(anchor=here, drift=drift, trust=np.zeros((SIDE, SIDE), np.float32)))
     middle = np.full((SIDE, SIDE, 2), SIDE / 2, np.float32)
-    return _visible(swarm.land(REST, 1.0, zoom=1.0).seen, middle, 0.0)
+    return visible(swarm.land(REST, 1.0, zoom=1.0).seen, middle, 0.0)
 
 
 @pytest.mark.parametrize("growth", [1.02, 1.1, 1.2, 1.3])
