@@ -22,6 +22,8 @@ Pairs: TypeAlias = tuple[Field, Field]
 TOLERANCE = 3.0
 #: pixels between neighbours, and the diameter described, on the grid
 GRID_STEP, GRID_SIZE = 6, 4.0
+#: nodes compared at once with all others
+AT_ONCE = 1024
 #: fewer agreeing points than this say nothing
 FEWEST = 15
 #: the same for a rough agreement, and the pixels it may miss by
@@ -72,9 +74,15 @@ def _grid_pairs(one: Grey, other: Grey) -> Pairs:
     # Hellinger's kernel (Arandjelović and Zisserman 2012): one strong edge must not drown the rest.
     roots = [np.sqrt(mark / np.maximum(mark.sum(axis=1, keepdims=True), 1e-6)) for mark in marks]
     # Two products cost less than finding the largest down the columns of one.
-    there, back = (roots[0] @ roots[1].T).argmax(axis=1), (roots[1] @ roots[0].T).argmax(axis=1)
+    there, back = _likest(roots[0], roots[1]), _likest(roots[1], roots[0])
     mutual = np.linalg.norm(places[back[there]] - places, axis=1) < 1.5 * GRID_STEP
     return places[mutual], places[there[mutual]]
+
+
+def _likest(marks: Field, others: Field) -> npt.NDArray[np.intp]:
+    """(n): which of ``others`` is most like each of ``marks``; some at a time, for a square has 10 000 of either."""
+    starts = range(0, len(marks), AT_ONCE)
+    return np.concatenate([(marks[start : start + AT_ONCE] @ others.T).argmax(axis=1) for start in starts])
 
 
 def in_company(points: Field, targets: Field) -> npt.NDArray[np.bool_]:
