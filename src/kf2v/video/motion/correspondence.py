@@ -190,14 +190,10 @@ def _fill(one: Frame, other: Frame, match: Match, course: _Course, shapes: Halfw
     evidence = min(1.0, max(0.0, match.coverage - SCRAPS) / SCRAPS)
     here = grid(one.shape[0], one.shape[1])
     hold = kinship + (1 - kinship) * _away_from_edges(here)[..., None]
-
     likely_at_all = LIKELY + (LIKELY_RELATIVES - LIKELY) * kinship
 
     def smooth(base: Field, flow: Field, trust: Field, likely: Field, guide: Frame) -> Field:
-        believed, guessed = (
-            evidence * trust**2,
-            likely_at_all * (1 - kinship * trust),
-        )
+        believed, guessed = evidence * trust**2, likely_at_all * (1 - kinship * trust)
         weights = believed + guessed + np.float32(2e-3)
         rest = ((flow - base) * believed[..., None] + (likely - base) * guessed[..., None]) / weights[..., None]
         stiffness = 60.0 + STRANGERS * (1 - kinship)
@@ -212,6 +208,7 @@ def _fill(one: Frame, other: Frame, match: Match, course: _Course, shapes: Halfw
 
 
 def _kinship(coverage: float) -> float:
+    """0 between strangers … 1 between two views of one thing."""
     return min(1.0, coverage / RELATED)
 
 

@@ -97,7 +97,7 @@ def front_of(journey: Homography, shape: tuple[int, int]) -> Front | None:
     if abs(growth) > drift and abs(growth) > 0.02:
         return OUTWARD if growth > 0 else INWARD
     if drift > 0.02:
-        return Front(across=across / drift, down=down / drift, outward=0.0)
+        return Front(across=float(across / drift), down=float(down / drift), outward=0.0)
     return None
 
 
