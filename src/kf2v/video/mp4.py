@@ -193,6 +193,7 @@ def facts(path: Path) -> Facts:
 
 def _index_comes_first(path: Path) -> bool:
     """Whether ``moov`` stands before ``mdat`` among the file's top boxes (ISO/IEC 14496-12, section 4.2)."""
+    whole = path.stat().st_size
     with path.open("rb") as file:
         while len(header := file.read(16)) >= 8:
             size, kind = int.from_bytes(header[:4], "big"), header[4:8]
@@ -200,7 +201,7 @@ def _index_comes_first(path: Path) -> bool:
                 return kind == b"moov"
             if size == 1:  # the size follows in 64 bits
                 size = int.from_bytes(header[8:16], "big")
-            if size < 8:  # 0: this box is the last
+            if not 8 <= size <= whole:  # 0: this box is the last; or no box at all
                 break
             file.seek(size - len(header), SEEK_CUR)
     return False

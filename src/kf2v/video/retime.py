@@ -8,7 +8,7 @@ the nearer frame is shown.
 
 from collections.abc import Iterator
 
-from kf2v.video.frames import Clip, Frame
+from kf2v.video.frames import Clip, Frame, Size, size_of
 from kf2v.video.motion.neighbours import Neighbours
 
 
@@ -30,7 +30,7 @@ def _resampled(clip: Clip, count: int) -> Iterator[Frame]:
     """Yields frame j of ``count``; ``before`` and ``after`` are the source frames at ``at`` and ``at + 1``."""
     steps = count - 1
     source = iter(clip.frames)
-    before, after, at = _following(source, 0), None, 0
+    before, after, at = _following(source, 0, clip.size), None, 0
     pair = None
     for j in range(count):
         whole, part = divmod(j * (clip.count - 1), steps)
@@ -38,14 +38,14 @@ def _resampled(clip: Clip, count: int) -> Iterator[Frame]:
             at += 1
             pair = None
             if after is None:
-                before = _following(source, at)
+                before = _following(source, at, clip.size)
             else:
                 before, after = after, None
         if part == 0:
             yield before
             continue
         if after is None:
-            after = _following(source, at + 1)
+            after = _following(source, at + 1, clip.size)
         if pair is None:
             pair = Neighbours(before, after)
         yield pair.between(part / steps)
@@ -54,8 +54,11 @@ def _resampled(clip: Clip, count: int) -> Iterator[Frame]:
         raise ValueError(f"the clip goes on after its {clip.count} frames")
 
 
-def _following(source: Iterator[Frame], index: int) -> Frame:
+def _following(source: Iterator[Frame], index: int, size: Size) -> Frame:
     try:
-        return next(source)
+        frame = next(source)
     except StopIteration:
         raise ValueError(f"the clip ended before its frame {index}") from None
+    if size_of(frame) != size:
+        raise ValueError(f"frame {index} is {size_of(frame)}, where the clip says {size}")
+    return frame

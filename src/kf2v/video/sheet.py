@@ -147,6 +147,7 @@ def survey(
     try:
         for index, frame in enumerate(mp4.read_frames(path)):
             opening = frame if opening is None else opening
+            frame = fit(frame, size_of(opening))  # a stream may change its size on the way
             ending = frame
             meter.see(frame)
             if index in wanted:

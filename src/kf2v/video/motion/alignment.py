@@ -126,10 +126,14 @@ def rough(points: Field, targets: Field) -> Homography | None:
     upper = np.asarray(found, np.float64)  # nan where OpenCV found nothing and said None
     if upper.shape != (2, 3) or not np.isfinite(upper).all() or int(agreeing.sum()) < FEW:
         return None
-    zoom, turn = math.hypot(upper[0, 0], upper[1, 0]), math.atan2(upper[1, 0], upper[0, 0])
-    if not (LEAST_ZOOM < zoom < 1 / LEAST_ZOOM and abs(turn) < MOST_TURN):
-        return None
-    return np.vstack([upper, (0.0, 0.0, 1.0)])
+    motion = np.vstack([upper, (0.0, 0.0, 1.0)])
+    return motion if is_moderate(motion) else None
+
+
+def is_moderate(motion: Homography) -> bool:
+    """Whether it zooms and turns no more than may be believed on little evidence."""
+    across, up = motion[0, 0] / motion[2, 2], motion[1, 0] / motion[2, 2]
+    return LEAST_ZOOM < math.hypot(across, up) < 1 / LEAST_ZOOM and abs(math.atan2(up, across)) < MOST_TURN
 
 
 def fit(points: Field, targets: Field, shape: tuple[int, int], *, share: float) -> Homography | None:

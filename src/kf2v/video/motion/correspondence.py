@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from kf2v.video.frames import Frame
-from kf2v.video.motion.alignment import fit, in_company, landmarks, planes, rough
+from kf2v.video.motion.alignment import fit, in_company, is_moderate, landmarks, planes, rough
 from kf2v.video.motion.diffusion import spread
 from kf2v.video.motion.field import Field, grid, resize, sample
 from kf2v.video.motion.halfway import Halfway, morph
@@ -34,8 +34,10 @@ STRANGE = 0.3
 SCANTY = 0.06
 #: how much stiffer the motion between strangers is than between two views of one thing
 STRANGERS = 1500.0
-#: weight of a resemblance in shape against a match in texture: between strangers, and between relatives
-LIKELY, LIKELY_RELATIVES = 0.15, 0.08
+#: weight of a resemblance in shape against a match in texture
+LIKELY = 0.15
+#: what is this near to a match moves as it does, whatever its shape
+NEAR = np.ones((11, 11), np.uint8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,21 +192,35 @@ def _fill(one: Frame, other: Frame, match: Match, course: _Course, shapes: Halfw
     evidence = min(1.0, max(0.0, match.coverage - SCRAPS) / SCRAPS)
     here = grid(one.shape[0], one.shape[1])
     hold = kinship + (1 - kinship) * _away_from_edges(here)[..., None]
-    likely_at_all = LIKELY + (LIKELY_RELATIVES - LIKELY) * kinship
 
-    def smooth(base: Field, flow: Field, trust: Field, likely: Field, guide: Frame) -> Field:
-        believed, guessed = evidence * trust**2, likely_at_all * (1 - kinship * trust)
+    def smooth(base: Field, flow: Field, trust: Field, likely: Field, hidden: Field, guide: Frame) -> Field:
+        settled = np.maximum(cv2.dilate(trust, NEAR), hidden)
+        believed, guessed = evidence * trust**2, LIKELY * (1 - kinship * settled)
         weights = believed + guessed + np.float32(2e-3)
         rest = ((flow - base) * believed[..., None] + (likely - base) * guessed[..., None]) / weights[..., None]
         stiffness = 60.0 + STRANGERS * (1 - kinship)
         return base + hold * spread(rest, weights, guide, stiffness=stiffness, contrast=9.0 + 60.0 * (1 - kinship))
 
     ahead, behind = project(motion, here) - here, project(np.linalg.inv(motion), here) - here
+    covered = _hidden(ahead, match.backward, match.backward_trust)
+    uncovered = _hidden(behind, match.forward, match.forward_trust)
     return _Filled(
         course=course,
-        forward=smooth(ahead, match.forward, match.forward_trust, shapes.forward, one),
-        backward=smooth(behind, match.backward, match.backward_trust, shapes.backward, other),
+        forward=smooth(ahead, match.forward, match.forward_trust, shapes.forward, covered, one),
+        backward=smooth(behind, match.backward, match.backward_trust, shapes.backward, uncovered, other),
     )
+
+
+def _hidden(way: Field, back: Field, back_trust: Field) -> Field:
+    """(h, w), 0 … 1: how surely what moves ``way``, as the whole does, arrives where something else is seen.
+
+    What is covered or uncovered has no place to go in the other picture, and no shape to become.
+    """
+    here = grid(way.shape[0], way.shape[1])
+    arrival = here + way
+    origin = arrival + sample(back, arrival)
+    elsewhere = np.clip(np.hypot(*np.moveaxis(origin - here, 2, 0)) / 3 - 1, 0, 1)
+    return np.asarray(np.minimum(2 * elsewhere * sample(back_trust, arrival), 1), np.float32)
 
 
 def _kinship(coverage: float) -> float:
@@ -248,21 +264,22 @@ def _away_from_edges(here: Field) -> Field:
 
 def _common_motion(match: Match, guesses: list[Homography]) -> Homography | None:
     """The projective motion most trusted vectors share, if they share one."""
-    height, width = match.forward_trust.shape
     if match.coverage < SCANTY:
-        return guesses[0] if guesses else None
+        return next((motion for motion in guesses if is_moderate(motion) and _has_path(motion)), None)
+    height, width = match.forward_trust.shape
     here = grid(height, width)[4::8, 4::8]
     chosen = match.forward_trust[4::8, 4::8] > 0.5
     points = here[chosen]
     shared = fit(points, points + match.forward[4::8, 4::8][chosen], (height, width), share=0.4)
-    for motion in (shared, *guesses):
-        if motion is not None:
-            try:
-                Geodesic(motion)
-            except ValueError:
-                continue
-            return motion
-    return None
+    return next((motion for motion in (shared, *guesses) if motion is not None and _has_path(motion)), None)
+
+
+def _has_path(motion: Homography) -> bool:
+    try:
+        Geodesic(motion)
+    except ValueError:
+        return False
+    return True
 
 
 def _tones(one: Frame, other: Frame, match: Match, filled: _Filled, kinship: float) -> tuple[Field, Field]:

@@ -139,7 +139,8 @@ class Renderer:
         if view.light is not None:
             luma = cv2.add(luma, resize(view.light[..., 0], luma.shape[:2]), dtype=cv2.CV_8U)
             chroma = cv2.add(chroma, resize(view.light[..., 1:], chroma.shape[:2]), dtype=cv2.CV_8U)
-        wide = cv2.resize(chroma, luma.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        # The encoder averages squares of four pixels, which gives back the very chroma that fills them.
+        wide = cv2.resize(chroma, luma.shape[::-1], interpolation=cv2.INTER_NEAREST)
         return np.asarray(cv2.cvtColor(cv2.merge([luma, *cv2.split(wide)]), cv2.COLOR_YCrCb2RGB), np.uint8)
 
     def _joined(self, first: Plane, last: Plane, view: View, read: Reading) -> Plane:
