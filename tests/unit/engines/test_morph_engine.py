@@ -168,3 +168,20 @@ def test_whoever_writes_on_a_frame_spoils_no_other(pan: list[Frame]) -> None:
     for index, frame in enumerate(Morph().generate(PAN, Notebook()).frames):
         assert np.array_equal(frame, pan[index])
         frame[:] = 0
+
+
+def test_one_picture_saved_twice_breathes_as_if_it_were_saved_once() -> None:
+    first = texture(3)
+    saved = np.asarray(cv2.imdecode(cv2.imencode(".jpg", first, [cv2.IMWRITE_JPEG_QUALITY, 90])[1], 1), np.uint8)
+    film = frames(scene(first, saved))
+    assert (film[-1] == saved).all()
+    assert np.median([apart(one, other) for one, other in pairwise(film[2:-2])]) > 0.2
+
+
+def test_a_small_thing_upside_down_is_no_reason_to_fail_or_to_turn_the_whole_picture() -> None:
+    first, last = cv2.GaussianBlur(texture(1), (0, 0), 25), cv2.GaussianBlur(texture(2), (0, 0), 25)
+    sticker = texture(9, (80, 64))
+    first[60:140, 120:184], last[60:140, 120:184] = sticker, sticker[::-1, ::-1]
+    film = frames(scene(np.asarray(first, np.uint8), np.asarray(last, np.uint8)))
+    assert len(film) == 150
+    assert np.abs(luma(film[30])[:40].astype(int) - luma(np.asarray(first, np.uint8))[:40]).mean() < 40

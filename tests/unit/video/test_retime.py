@@ -106,6 +106,13 @@ def test_a_source_that_fails_fails_the_whole() -> None:
         list(retime(clip_of(source(), size=SIZE, count=5, fps=16)).frames)
 
 
+def test_a_frame_of_another_size_than_the_clip_says_is_found_out() -> None:
+    other = Size(width=32, height=16)
+    source = clip_of((plain(other if i == 2 else SIZE, (0, 0, 0)) for i in range(5)), size=SIZE, count=5, fps=16)
+    with pytest.raises(ValueError, match="frame 2 is"):
+        list(retime(source).frames)
+
+
 @pytest.mark.parametrize(("before", "after"), [(0, 150), (81, 1), (81, 0)])
 def test_no_time_passes_without_a_first_and_a_last_frame(before: int, after: int) -> None:
     with pytest.raises(ValueError, match="at least one frame should become at least two"):

@@ -177,3 +177,10 @@ def test_sound_alone_is_no_video(tmp_path: Path) -> None:
 def test_a_missing_file_is_an_error_of_the_file_system(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         sheet.read_facts(tmp_path / "nowhere.mp4")
+
+
+def test_bytes_that_look_like_a_huge_box_are_no_index(tmp_path: Path) -> None:
+    odd = tmp_path / "raw.h264"
+    odd.write_bytes(b"\x00\x00\x00\x01\x67\x42\x00\x1e" + b"\xff" * 64)
+    with pytest.raises(sheet.NoVideo):
+        sheet.read_facts(odd)
