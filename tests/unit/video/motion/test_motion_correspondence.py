@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from stage import SIZE, cut, flat, texture
 
 from kf2v.video.motion.correspondence import LONG_SIDE, Correspondence, Strand, analyse
 from kf2v.video.motion.path import project
+from stage import SIZE, cut, flat, texture
 
 WIDE = texture(5, (300, 480))
 
