@@ -19,8 +19,6 @@ DOUBT = 0.05
 HEARSAY = 0.2
 #: what is narrower than this is no gap
 THREAD = np.ones((5, 5), np.uint8)
-#: how visible a place stays that no pixel lands on, between strangers
-FAITH = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +79,10 @@ def drift_of(own: Landing, other: Landing) -> Field:
 
 
 def visible(seen: Field, origin: Field, age: float, kinship: float = 1.0) -> Field:
-    """0 … 1: there are pixels, and they come from inside the picture; the seam softens as the picture ages."""
+    """0 … 1: there are pixels, and they come from inside the picture; the seam softens as the picture ages.
+
+    The less akin the pictures, the less that counts: a stranger cannot answer for what the other does not show.
+    """
     height, width = seen.shape
     x, y = origin[..., 0], origin[..., 1]
     margin = np.minimum(np.minimum(x, width - 1 - x), np.minimum(y, height - 1 - y))
