@@ -240,14 +240,13 @@ def _woven(one: Frame, other: Frame, match: Match, filled: _Filled) -> Correspon
     forward_trust = np.maximum(match.forward_trust, kinship * forward_trust)
     backward_trust = np.maximum(match.backward_trust, kinship * backward_trust)
     first_tone, last_tone = _tones(one, other, match, filled, kinship)
-    front = filled.course.front or best_front(one, other, forward, backward)
     return Correspondence(
         path=Geodesic(motion),
         first=Strand(anchor=here, drift=project(back, here + forward) - here, trust=forward_trust),
         last=Strand(anchor=anchor, drift=project(back, here) - anchor, trust=backward_trust),
         first_tone=first_tone,
         last_tone=last_tone,
-        turns=turns(one, other, forward, backward, front),
+        turns=turns(one, other, forward, backward, filled.course.front),
         coverage=match.coverage,
         strange=filled.course.strange,
     )

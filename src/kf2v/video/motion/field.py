@@ -3,6 +3,7 @@
 Places are (x, y) in pixels, centres at integers.
 """
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias, cast
 
 import cv2
@@ -32,3 +33,24 @@ def resize(field: Field, shape: tuple[int, int]) -> Field:
     return np.asarray(
         cv2.resize(field.astype(np.float32, copy=False), size, interpolation=cv2.INTER_LINEAR), np.float32
     )
+
+
+def length(flow: Field) -> Field:
+    """(h, w), of every vector of ``flow`` (h, w, 2)."""
+    return np.hypot(flow[..., 0], flow[..., 1])
+
+
+def scattered(at: Field, loads: Sequence[npt.NDArray[np.float64]]) -> Field:
+    """(h, w, n): the sums of what comes down in each cell when pixel k, flat, lands at ``at`` (h, w, 2), rounded.
+
+    ``loads`` are n flat arrays of what the pixels carry; what lands outside is gone.
+    """
+    height, width = at.shape[:2]
+    x, y = np.rint(at[..., 0]), np.rint(at[..., 1])
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    outside = height * width
+    cell = np.asarray(np.where(inside, y * width + x, outside), np.intp).ravel()
+    sums = np.empty((height, width, len(loads)), np.float32)
+    for layer, load in enumerate(loads):
+        sums[..., layer] = np.bincount(cell, load, minlength=outside + 1)[:outside].reshape(height, width)
+    return sums

@@ -62,15 +62,18 @@ class Turns:
     evenness: float
 
 
-def turns(one: Frame, other: Frame, forward: Field, backward: Field, front: Front) -> Turns:
-    """When each place changes hands if ``front`` runs along the flows (h, w, 2) from ``one`` to ``other`` and back."""
-    return _Contest(one, other, forward, backward).run(front)
+def turns(one: Frame, other: Frame, forward: Field, backward: Field, front: Front | None = None) -> Turns:
+    """When each place changes hands if ``front`` runs along the flows (h, w, 2) from ``one`` to ``other`` and back.
+
+    Without one it is the best.
+    """
+    contest = _Contest(one, other, forward, backward)
+    return contest.run(front or contest.best())
 
 
 def best_front(one: Frame, other: Frame, forward: Field, backward: Field) -> Front:
     """The front under which detail changes most evenly; coming in from the edges where that is nearly as good."""
-    contest = _Contest(one, other, forward, backward)
-    return max(FRONTS, key=lambda front: contest.run(front).evenness + (PREFERENCE if front == INWARD else 0))
+    return _Contest(one, other, forward, backward).best()
 
 
 def journey_of(front: Front, shape: tuple[int, int]) -> Homography:
@@ -119,6 +122,9 @@ class _Contest:
         )
         self._ways = mine + sample(yours, there)
         self._detail = (_detail(reduced[0]).ravel(), sample(_detail(reduced[1]), there).ravel())
+
+    def best(self) -> Front:
+        return max(FRONTS, key=lambda front: self.run(front).evenness + (PREFERENCE if front == INWARD else 0))
 
     def run(self, front: Front) -> Turns:
         late = self._ways @ np.array([front.across, front.down, front.outward], np.float32)

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from kf2v.video.motion.correspondence import Strand
-from kf2v.video.motion.field import Field, resize
+from kf2v.video.motion.field import Field, resize, scattered
 from kf2v.video.motion.path import Homography, project
 
 #: weight of a pixel nobody trusts, against 1 for a sure one
@@ -44,22 +44,14 @@ class Swarm:
 
     def __init__(self, strand: Strand) -> None:
         self._strand = strand
-        self._shape = strand.trust.shape
         weight = strand.trust + DOUBT
         carried = (strand.trust, weight, weight * strand.drift[..., 0], weight * strand.drift[..., 1])
         self._carried = [np.asarray(load, np.float64).ravel() for load in carried]
 
     def land(self, motion: Homography, position: float, *, zoom: float) -> Landing:
         """Every pixel falls into the cell it is in at ``position`` and is spread a little, more where they thin out."""
-        height, width = self._shape
-        at = np.rint(project(motion, self._strand.anchor + position * self._strand.drift))
-        x, y = at[..., 0], at[..., 1]
-        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        outside = height * width
-        cell = np.asarray(np.where(inside, y * width + x, outside), np.intp).ravel()
-        landed = np.empty((height, width, 4), np.float32)
-        for layer, load in enumerate(self._carried):
-            landed[..., layer] = np.bincount(cell, load, minlength=outside + 1)[:outside].reshape(height, width)
+        at = project(motion, self._strand.anchor + position * self._strand.drift)
+        landed = scattered(at, self._carried)
         spreading = 0.9 * max(1.0, zoom)
         side = 2 * round(2.5 * spreading) + 1
         return Landing(

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from kf2v.video.frames import Frame
-from kf2v.video.motion.field import Field, grid, sample
+from kf2v.video.motion.field import Field, grid, length, sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,17 +90,13 @@ def agreement(
 ) -> Field:
     """High where going there and back ends where it started, on a spot that looks alike, inside the picture."""
     target = grid(one.shape[0], one.shape[1]) + forward
-    astray = _length(forward + sample(backward, target))
-    allowed = 0.8 + 0.03 * _length(forward)
+    astray = length(forward + sample(backward, target))
+    allowed = 0.8 + 0.03 * length(forward)
     returned = np.exp(-((astray / allowed / loose) ** 2) / 2)
     height, width = one.shape[:2]
     x, y = target[..., 0], target[..., 1]
     inside = (x >= -0.5) & (y >= -0.5) & (x <= width - 0.5) & (y <= height - 0.5)
     return np.asarray(returned * _likeness(one, other, target, window) * inside, np.float32)
-
-
-def _length(flow: Field) -> Field:
-    return np.hypot(flow[..., 0], flow[..., 1])
 
 
 def _accompanied(trust: Field) -> Field:

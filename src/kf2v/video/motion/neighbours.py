@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from kf2v.video.frames import Frame
-from kf2v.video.motion.field import Field, grid, resize, sample
+from kf2v.video.motion.field import Field, grid, length, resize, sample, scattered
 
 #: pixels, the longer side of what flow is searched on; 640 costs twice as much and finds nothing more
 LONG = 480
@@ -148,7 +148,7 @@ class _Strand:
         height, width = texture.shape
         x, y = target[..., 0], target[..., 1]
         inside = (x >= -0.5) & (y >= -0.5) & (x <= width - 0.5) & (y <= height - 0.5)
-        astray = _length(flow + sample(back, target)) / (0.6 + 0.05 * _length(flow))
+        astray = length(flow + sample(back, target)) / (0.6 + 0.05 * length(flow))
         likeness, difference = _likeness(texture, sample(other, target))
         #: (h, w): whether there is anything to recognise
         self.marked = np.asarray(cv2.blur(texture**2, (7, 7)), np.float32) > CONTRAST
@@ -160,15 +160,7 @@ class _Strand:
 
     def land(self, t: float) -> _Landing:
         """Every pixel falls into the cell it is in after ``t`` of its way, and is spread a little."""
-        height, width = self.trust.shape
-        at = np.rint(self.start + np.float32(t) * self.flow)
-        x, y = at[..., 0], at[..., 1]
-        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        outside = height * width
-        cell = np.where(inside, y * np.float32(width) + x, np.float32(outside)).astype(np.intp).ravel()
-        sums = np.empty((height, width, len(self._loads)), np.float32)
-        for layer, load in enumerate(self._loads):
-            sums[..., layer] = np.bincount(cell, load, minlength=outside + 1)[:outside].reshape(height, width)
+        sums = scattered(self.start + np.float32(t) * self.flow, self._loads)
         return _Landing(np.asarray(cv2.GaussianBlur(sums, (5, 5), 0.7), np.float32))
 
 
@@ -334,12 +326,7 @@ def _sharply(frame: Frame, at: Field) -> Frame:
     Linearly, a frame half way loses a fifth of its fine detail and one close to a source frame much less; the two take
     turns, which flickers. Cubically it is half as much, for a seventh more time.
     """
-    whole = cast(Field, None)  # as in ``field.sample``
-    return np.asarray(cv2.remap(frame, at, whole, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.uint8)
-
-
-def _length(flow: Field) -> Field:
-    return np.hypot(flow[..., 0], flow[..., 1])
+    return np.asarray(sample(frame, at, kernel=cv2.INTER_CUBIC), np.uint8)
 
 
 def _grey(frame: Frame) -> Frame:
