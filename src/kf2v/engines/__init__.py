@@ -21,6 +21,8 @@ class Scene:
     negative_prompt: str
     #: 0 … 2147483647; the same scene and seed give the same frames, byte for byte
     seed: int
+    #: the model's name as the caller asked for it, for engines that choose their weights by it
+    model: str = ""
 
 
 class Watch(Protocol):
@@ -32,6 +34,20 @@ class Watch(Protocol):
         Raises Canceled when the work was called off, so that reporting is enough to be cancellable.
         """
         ...
+
+    def show(self, preview: Frame) -> None:
+        """A rough picture of what is coming, of any size; for eyes only, and free to be thrown away."""
+        ...
+
+
+class EngineUnavailable(Exception):
+    """An engine that cannot work on this machine; raised when it is built, before it is given any work."""
+
+    def __init__(self, reason: str, *, fix: str) -> None:
+        #: ``reason`` says what is missing, ``fix`` what to do about it; a sentence each
+        self.reason = reason
+        self.fix = fix
+        super().__init__(f"{reason} {fix}")
 
 
 class Engine(Protocol):

@@ -5,6 +5,7 @@ Knows no server, no store and no queue: whoever holds the lease says how it ende
 
 import errno
 import hashlib
+import io
 import secrets
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
@@ -12,11 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+import structlog
+from PIL import Image
+
 from kf2v.blobs import BlobExists, Blobs, NoSuchBlob
 from kf2v.engines import Engine, Scene, Watch
 from kf2v.errors import AlgorithmError, FrameError, InvalidUrl, ResultUploadError
 from kf2v.metering import usage_of
 from kf2v.pipeline.prepare import decode
+from kf2v.pipeline.progress import Progress
 from kf2v.rewriting import Rewriter
 from kf2v.tasks import FrameSource, Job, Lease, Outcome, Video
 from kf2v.video import Clip, Frame, Size, mp4
@@ -28,6 +33,8 @@ from kf2v.video.watermark import Text, Watermark
 FPS, COUNT = 30, 150
 #: what a disk says when it is the disk's fault
 DISK_TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
+
+log = structlog.get_logger(__name__)
 
 
 class Fetches(Protocol):
@@ -62,11 +69,12 @@ class Recipe:
         """The engines whose jobs can be made here."""
         return frozenset(self._engines)
 
-    def produce(self, lease: Lease, watch: Watch) -> Outcome:
+    def produce(self, lease: Lease, progress: Progress) -> Outcome:
         """Make the video of ``lease`` and keep it.
 
-        Raises ApiError for what the client may be told, and Canceled when ``watch`` calls the work off.
+        Raises ApiError for what the client may be told, and Canceled when ``progress`` calls the work off.
         """
+        watch = _Window(progress, self._blobs, f"previews/{lease.task_id}/{lease.attempt}")
         if lease.flaw is not None:
             return Outcome(failure=lease.flaw)
         job = lease.job
@@ -149,7 +157,37 @@ class Recipe:
 
 
 def _scene(job: Job, first: Frame, last: Frame, prompt: str) -> Scene:
-    return Scene(first=first, last=last, prompt=prompt, negative_prompt=job.negative_prompt, seed=job.seed)
+    return Scene(
+        first=first,
+        last=last,
+        prompt=prompt,
+        negative_prompt=job.negative_prompt,
+        seed=job.seed,
+        model=job.model,
+    )
+
+
+class _Window:
+    """The engine's watch: reports go on, previews are kept as JPEG files, numbered from 0."""
+
+    def __init__(self, progress: Progress, blobs: Blobs, place: str) -> None:
+        self._progress = progress
+        self._blobs = blobs
+        self._place = place
+        self._shown = 0
+
+    def report(self, phase: str, done: float) -> None:
+        self._progress.report(phase, done)
+
+    def show(self, preview: Frame) -> None:
+        file = io.BytesIO()
+        Image.fromarray(preview).save(file, "JPEG", quality=85)
+        try:
+            self._blobs.put(f"{self._place}-{self._shown}.jpg", file.getvalue())
+        except (OSError, BlobExists) as error:
+            # Nothing depends on a preview, and a full disk will be told where the video is kept.
+            log.warning("preview was not kept", place=self._place, reason=str(error))
+        self._shown += 1
 
 
 def _check(path: Path, size: Size) -> None:

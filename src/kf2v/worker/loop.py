@@ -6,8 +6,8 @@ from typing import Protocol
 
 import structlog
 
-from kf2v.engines import Watch
 from kf2v.errors import AlgorithmError, ApiError, Canceled
+from kf2v.pipeline.progress import Progress
 from kf2v.store import Settled
 from kf2v.tasks import Failure, Lease, Outcome
 from kf2v.worker.heartbeat import Heartbeat
@@ -24,8 +24,8 @@ class Production(Protocol):
         """The engines whose jobs it can do."""
         ...
 
-    def produce(self, lease: Lease, watch: Watch) -> Outcome:
-        """Do it. Raises ApiError for what the client may be told, and Canceled when ``watch`` calls it off."""
+    def produce(self, lease: Lease, progress: Progress) -> Outcome:
+        """Do it. Raises ApiError for what the client may be told, and Canceled when ``progress`` calls it off."""
         ...
 
     def discard(self, outcome: Outcome) -> None:
@@ -86,10 +86,10 @@ class Loop:
             log.warning("lease was lost", task_id=lease.task_id, attempt=lease.attempt)
             self._production.discard(outcome)
 
-    def _outcome(self, lease: Lease, watch: Watch) -> Outcome:
+    def _outcome(self, lease: Lease, progress: Progress) -> Outcome:
         """How it ended, whatever happened. Only Canceled passes through."""
         try:
-            return self._production.produce(lease, watch)
+            return self._production.produce(lease, progress)
         except Canceled:
             raise
         except ApiError as error:

@@ -1,5 +1,6 @@
 import errno
 import hashlib
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from assignments import a_lease
 from gallery import COLD, WARM, picture
@@ -201,7 +203,38 @@ def test_an_engine_is_given_what_was_ordered(tmp_path: Path) -> None:
     Studio(tmp_path, engine=engine).make(lease(prompt="a cat", negative_prompt="dogs", seed=11))
     (scene,) = engine.scenes
     assert (scene.prompt, scene.negative_prompt, scene.seed) == ("a cat", "dogs", 11)
+    assert scene.model == lease().job.model
     assert scene.first.shape == scene.last.shape == (176, 320, 3)
+
+
+class Sketcher:
+    """``Still``, showing what it has in mind beforehand."""
+
+    name = "sketcher"
+
+    def generate(self, scene: Scene, watch: Watch) -> Clip:
+        for grey in (40, 200):
+            watch.show(np.full((16, 24, 3), grey, np.uint8))
+        return Still().generate(scene, watch)
+
+
+def test_previews_are_kept_as_pictures_in_their_order(tmp_path: Path) -> None:
+    studio = Studio(tmp_path, engine=Sketcher())
+    order = lease(attempt=2)
+    studio.make(order)
+    kept = sorted(blob.key for blob in studio.blobs.walk("previews/"))
+    assert kept == [f"previews/{order.task_id}/2-{index}.jpg" for index in (0, 1)]
+    for key, grey in zip(kept, (40, 200), strict=True):
+        shown = np.asarray(Image.open(io.BytesIO(studio.blobs.read(key))))
+        assert shown.shape == (16, 24, 3)
+        assert abs(int(shown.mean()) - grey) < 3
+
+
+def test_a_preview_that_cannot_be_kept_stops_nothing(tmp_path: Path) -> None:
+    studio = Studio(tmp_path, engine=Sketcher())
+    order = lease()
+    studio.blobs.put(f"previews/{order.task_id}/1-0.jpg", b"of an attempt that was told twice")
+    assert studio.make(order).video is not None
 
 
 def test_fetched_frames_are_kept_so_that_another_attempt_sees_the_same(tmp_path: Path) -> None:
@@ -353,7 +386,10 @@ def test_the_whole_never_goes_back_and_nearly_reaches_its_end(studio: Studio) ->
 
 
 def test_the_phases_fill_the_whole() -> None:
-    assert [begin for begin, _ in SHARES.values()] == [0.0, *(end for _, end in SHARES.values())][:-1]
+    before, after = ["fetch", "rewrite"], ["keep"]
+    for made_in in (["analyse", "render"], ["load", "encode", "denoise", "decode"]):
+        course = [SHARES[phase] for phase in (*before, *made_in, *after)]
+        assert [begin for begin, _ in course] == [0.0, *(end for _, end in course[:-1])]
     assert overall("keep", 1.0) == 1.0
     assert overall("daydream", 0.5) is None
     assert overall("render", 7.0) == overall("render", 1.0)

@@ -68,10 +68,11 @@ def test_orphans_go_when_they_are_old_and_results_stay(house: House, sweeper: Sw
     house.blobs.put(f"videos/{task_id}/0-dead.mp4", b"an attempt that lost its lease")
     house.blobs.put("videos/nobody/1-x.mp4", b"no such task")
     house.blobs.put("inputs/nobody/first", b"no such task")
+    house.blobs.put(f"previews/{task_id}/1-0.jpg", b"of a task that has its video")
     assert house.run(sweeper.sweep_orphans()) == 0, "they may belong to a write that is under way"
     newest = max(blob.modified_at for blob in house.blobs.walk())
     house.clock.advance(max(0, newest - house.clock.now()) + HOUR)
-    assert house.run(sweeper.sweep_orphans()) == 3
+    assert house.run(sweeper.sweep_orphans()) == 4
     assert keys(house) == {result}
 
 
