@@ -6,10 +6,13 @@ PYTHON := python3
 endif
 BIN := .venv/bin
 STAMP := .venv/.ready
+WAN_BIN := .venv-wan/bin
+WAN_STAMP := .venv-wan/.ready
+TORCH ?= torch==2.13.0
 BENCH ?= api morph
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve test test-sdk sdk-envs lint format bench lock clean
+.PHONY: help setup demo serve test test-wan sdk-envs lint format bench lock clean
 
 help: ## list these commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -19,6 +22,14 @@ $(STAMP): requirements/dev.lock pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $(STAMP)
+
+# PyTorch comes first and by name: what the others would bring along is whatever build is newest, with gigabytes.
+$(WAN_STAMP): requirements/wan.lock pyproject.toml
+	$(PYTHON) -m venv .venv-wan
+	$(WAN_BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
+	$(WAN_BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/wan.lock
+	$(WAN_BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $(WAN_STAMP)
 
 setup: $(STAMP) ## create .venv with everything in it
 
@@ -30,6 +41,10 @@ serve: $(STAMP) ## run the service on 127.0.0.1:8000
 
 test: $(STAMP) ## all tests
 	@$(BIN)/python -m pytest
+
+test-wan: $(STAMP) $(WAN_STAMP) ## types and tests of the wan engine, with PyTorch in an environment of its own
+	$(BIN)/basedpyright --project requirements/wan.pyright.json --pythonpath $(WAN_BIN)/python
+	@$(WAN_BIN)/python -m pytest tests/wan tests/gpu
 
 sdk-envs: $(STAMP) ## the official SDKs that tests/sdk drives, one environment per version
 	@$(BIN)/python tests/sdk/environments.py
@@ -47,10 +62,13 @@ format: $(STAMP) ## let ruff lay out the code
 bench: $(STAMP) ## measure, each with its own baseline; BENCH=api or BENCH=morph for one
 	@for bench in $(BENCH); do $(BIN)/python -m bench.$$bench || exit 1; done
 
+LOCKED := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
+
 lock: ## renew requirements/*.lock (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml -o requirements/runtime.lock
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml requirements/dev.in -o requirements/dev.lock
-	for version in 2.0.2 1.25.8 1.23.8; do echo "dashscope==$$version" | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header - -o requirements/sdk-$$version.lock || exit 1; done
+	$(LOCKED) pyproject.toml -o requirements/runtime.lock
+	$(LOCKED) pyproject.toml requirements/dev.in -o requirements/dev.lock
+	$(LOCKED) --extra wan --override <(echo 'torch==2.13.0 ; sys_platform == "never"') --no-emit-package torch pyproject.toml requirements/wan.in -o requirements/wan.lock
+	for version in 2.0.2 1.25.8 1.23.8; do echo "dashscope==$$version" | $(LOCKED) - -o requirements/sdk-$$version.lock || exit 1; done
 
 clean: ## forget everything that was built
-	rm -rf .venv .venvs .demo build dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-wan .venvs .demo build dist .pytest_cache .ruff_cache .hypothesis
