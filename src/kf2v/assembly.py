@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import structlog
+
 from kf2v.admission.admit import Admission
 from kf2v.admission.keys import Keys
 from kf2v.blobs import Blobs
 from kf2v.catalog.regions import REGIONS
 from kf2v.clock import HOUR, SECOND, Clock, SystemClock
-from kf2v.engines import Engine
+from kf2v.engines import Engine, EngineUnavailable
 from kf2v.links import Signer
 from kf2v.rewriting import Rewriter
 from kf2v.server.app import App
@@ -40,13 +42,18 @@ if TYPE_CHECKING:
     from kf2v.store.sqlite import SqliteStore
 
 
-def _morph() -> Engine:
+log = structlog.get_logger(__name__)
+
+
+def _morph(settings: Settings, seat: int) -> Engine:
+    del settings, seat
     from kf2v.engines.morph import Morph
 
     return Morph()
 
 
-def _still() -> Engine:
+def _still(settings: Settings, seat: int) -> Engine:
+    del settings, seat
     from kf2v.engines.still import Still
 
     return Still()
@@ -58,7 +65,8 @@ def _verbatim() -> Rewriter:
     return Verbatim()
 
 
-ENGINES: dict[str, Callable[[], Engine]] = {"morph": _morph, "still": _still}
+#: each is given the settings and the seat of the worker it is for, 0 … ``workers`` - 1; raises EngineUnavailable
+ENGINES: dict[str, Callable[[Settings, int], Engine]] = {"morph": _morph, "still": _still}
 REWRITERS: dict[str, Callable[[], Rewriter]] = {"verbatim": _verbatim}
 
 
@@ -204,13 +212,38 @@ def build_front(
     return Front(app=App(routes, metrics), keys=keys, desk=desk, vitals=vitals)
 
 
-def build_recipe(settings: Settings, *, blobs: Blobs | None = None, scratch: Path | None = None) -> "Recipe":
-    """The whole production of a video, with the engine of these settings; ``scratch`` holds unfinished files."""
+def build_engine(settings: Settings, *, seat: int = 0) -> Engine:
+    """The engine of these settings, or the one that stands in for it where it cannot work.
+
+    Raises EngineUnavailable where nothing is to stand in, or that cannot work either.
+    """
+    try:
+        return ENGINES[settings.engine](settings, seat)
+    except EngineUnavailable as error:
+        if settings.fallback_engine in ("", settings.engine):
+            raise
+        log.warning(
+            "engine cannot work here, another stands in",
+            engine=settings.engine,
+            instead=settings.fallback_engine,
+            reason=error.reason,
+            fix=error.fix,
+        )
+        return ENGINES[settings.fallback_engine](settings, seat)
+
+
+def build_recipe(
+    settings: Settings, *, blobs: Blobs | None = None, scratch: Path | None = None, seat: int = 0
+) -> "Recipe":
+    """The whole production of a video, with the engine of these settings; ``scratch`` holds unfinished files.
+
+    Raises EngineUnavailable.
+    """
     from kf2v.net.fetch import Fetcher
     from kf2v.pipeline.recipe import Recipe
 
     return Recipe(
-        engines={settings.engine: ENGINES[settings.engine]()},
+        engines={settings.engine: build_engine(settings, seat=seat)},
         rewriter=REWRITERS["verbatim"](),
         fetcher=Fetcher(allow_hosts=settings.fetch_allow_hosts, timeout=settings.fetch_timeout, max_bytes=FRAME_LIMIT),
         blobs=open_blobs(settings) if blobs is None else blobs,

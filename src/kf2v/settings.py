@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     validation: Literal["strict", "cloud"] = "strict"
     #: what makes the frames
     engine: str = "morph"
+    #: what makes them where that engine cannot work on this machine; empty: nothing does, and the server does not start
+    fallback_engine: str = "morph"
     #: what the mark says
     watermark_text: Literal["AI-generated", "AI生成"] = "AI-generated"
     #: hours a task and its video are kept after the task ended

@@ -3,7 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from kf2v.assembly import kept_secret
+from kf2v.assembly import ENGINES, build_engine, build_recipe, kept_secret
+from kf2v.blobs.memory import MemoryBlobs
+from kf2v.engines import Engine, EngineUnavailable
+from kf2v.engines.still import Still
+from kf2v.settings import Settings
 
 
 def test_a_secret_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
@@ -32,3 +36,31 @@ def test_a_secret_whose_making_failed_is_not_there(tmp_path: Path, monkeypatch: 
     with pytest.raises(OSError, match="No space"):
         kept_secret(tmp_path / "secret", lambda: "never")
     assert not list(tmp_path.iterdir())
+
+
+def absent(settings: Settings, seat: int) -> Engine:
+    raise EngineUnavailable("There is no GPU.", fix="Plug one in.")
+
+
+def test_an_engine_that_cannot_work_here_is_stood_in_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENGINES, "absent", absent)
+    assert build_engine(Settings(engine="absent", fallback_engine="still")).name == "still"
+
+
+@pytest.mark.parametrize("fallback", ["", "absent"])
+def test_without_anything_to_stand_in_it_is_told(monkeypatch: pytest.MonkeyPatch, fallback: str) -> None:
+    monkeypatch.setitem(ENGINES, "absent", absent)
+    with pytest.raises(EngineUnavailable, match=r"There is no GPU\. Plug one in\."):
+        build_engine(Settings(engine="absent", fallback_engine=fallback))
+
+
+def test_an_engine_is_built_for_the_seat_of_its_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    seats: list[int] = []
+
+    def build(settings: Settings, seat: int) -> Engine:
+        seats.append(seat)
+        return Still()
+
+    monkeypatch.setitem(ENGINES, "seated", build)
+    build_recipe(Settings(engine="seated"), blobs=MemoryBlobs(), scratch=Path(), seat=3)
+    assert seats == [3]

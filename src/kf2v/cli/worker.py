@@ -9,6 +9,7 @@ import typer
 def worker(
     socket: Annotated[Path, typer.Option(help="The server's backstage socket.")],
     name: Annotated[str, typer.Option(help="What the server calls this worker.")],
+    seat: Annotated[int, typer.Option(help="Which of the server's workers this is, from 0: it chooses the GPU.")] = 0,
 ) -> None:
     """Make videos for one server until it says stop. Standard input is the line to it: when it ends, so does this."""
     from kf2v.worker.tether import tether
@@ -19,6 +20,7 @@ def worker(
     import signal
 
     from kf2v import assembly, logs
+    from kf2v.engines import EngineUnavailable
     from kf2v.settings import Settings
     from kf2v.worker.connection import Connection
     from kf2v.worker.ledger import LedgerLost
@@ -27,10 +29,14 @@ def worker(
     faulthandler.enable()
     settings = Settings()
     logs.configure(settings.log_level)
+    try:
+        recipe = assembly.build_recipe(settings, seat=seat)
+    except EngineUnavailable as error:
+        raise SystemExit(f"worker {name}: {error}") from error
     loop = Loop(
         name,
         ledger=Connection(socket),
-        production=assembly.build_recipe(settings),
+        production=recipe,
         heartbeat_every=settings.lease_seconds / 6,
     )
 

@@ -34,4 +34,4 @@ class Actor:
         return Still().generate(scene, watch)
 
 
-assembly.ENGINES["actor"] = Actor
+assembly.ENGINES["actor"] = lambda settings, seat: Actor()

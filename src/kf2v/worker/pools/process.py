@@ -23,7 +23,7 @@ log = structlog.get_logger(__name__)
 
 
 class ProcessPool:
-    """Keeps ``count`` children running ``command --name <name>``.
+    """Keeps ``count`` children running ``command --name <name> --seat <seat>``, one on each seat from 0 on.
 
     All methods belong to one event loop, whose thread should live as long as the process (see ``worker.tether``).
     """
@@ -62,7 +62,7 @@ class ProcessPool:
 
     async def start(self) -> None:
         """Start the children; returns without waiting for them."""
-        self._seats = [asyncio.create_task(self._keep_filled(seat)) for seat in range(1, self._count + 1)]
+        self._seats = [asyncio.create_task(self._keep_filled(seat)) for seat in range(self._count)]
 
     def kill(self, worker: str) -> None:
         """End that child and all it started, stopped or hung as it may be. Unknown names are ignored."""
@@ -94,20 +94,22 @@ class ProcessPool:
         loop = asyncio.get_running_loop()
         pauses = Pauses(self._longest_pause)
         while not self._draining.is_set():
-            name, began = f"w{seat}-{secrets.token_hex(4)}", loop.time()
-            had_work = await self._live(name)
+            name, began = f"w{seat + 1}-{secrets.token_hex(4)}", loop.time()
+            had_work = await self._live(name, seat)
             pauses.ended(early=not had_work and loop.time() - began < self._settled_after)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pauses.next):
                     await self._draining.wait()
 
-    async def _live(self, name: str) -> bool:
+    async def _live(self, name: str, seat: int) -> bool:
         """One child, from its start to its end; whether it had work then."""
         try:
             child = await asyncio.create_subprocess_exec(
                 *self._command,
                 "--name",
                 name,
+                "--seat",
+                str(seat),
                 stdin=PIPE,
                 stdout=STDERR,
                 env=self._env,
