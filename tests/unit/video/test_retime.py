@@ -65,13 +65,14 @@ def test_a_new_rate_alone_changes_no_frame() -> None:
     assert all(shown is frame for shown, frame in zip(clip.frames, frames, strict=True))
 
 
+@pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("count", [7, 81, 400])
-def test_no_more_than_two_source_frames_are_held(count: int) -> None:
+def test_few_source_frames_are_held_however_many_there_are(count: int, threads: int) -> None:
     held = Held()
     source = held.passing(plain(SIZE, (1, 2, 3)) for _ in range(count))
-    for frame in retime(clip_of(source, size=SIZE, count=count, fps=16)).frames:
+    for frame in retime(clip_of(source, size=SIZE, count=count, fps=16), threads=threads).frames:
         del frame
-    assert 1 <= held.most <= 2
+    assert 1 <= held.most <= 2 * threads + 4
 
 
 def test_source_frames_are_asked_for_only_when_they_are_needed() -> None:
@@ -82,12 +83,21 @@ def test_source_frames_are_asked_for_only_when_they_are_needed() -> None:
             asked.append(i)
             yield plain(SIZE, (i, i, i))
 
-    frames = retime(clip_of(source(), size=SIZE, count=10, fps=2)).frames
+    frames = retime(clip_of(source(), size=SIZE, count=10, fps=2), threads=1).frames
     assert asked == []
     next(frames)
-    assert asked == [0]
+    assert asked == [0, 1]
     next(frames)
     assert asked == [0, 1]
+
+
+def test_the_number_of_threads_changes_no_byte() -> None:
+    def film(threads: int) -> list[bytes]:
+        frames = [landscape(SIZE, shift=3 * i) for i in range(5)]
+        clip = retime(clip_of(frames, size=SIZE, count=5, fps=16), count=13, threads=threads)
+        return [frame.tobytes() for frame in clip.frames]
+
+    assert film(1) == film(4)
 
 
 @pytest.mark.parametrize("there", [0, 1, 4, 6, 9])
