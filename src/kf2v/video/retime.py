@@ -14,7 +14,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from kf2v.video.frames import Clip, Frame, Size, size_of
 from kf2v.video.motion.neighbours import Neighbours
 
-
 #: frames in the making at once, unless told otherwise; measured at 1080P, each takes 70 to 80 MB
 THREADS = min(4, os.cpu_count() or 1)
 
