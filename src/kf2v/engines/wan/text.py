@@ -1,0 +1,103 @@
+"""Prompts as umT5 embeddings: cleaned, 512 tokens long, zero beyond the prompt's end.
+
+Knows neither pictures nor latents. Tokenizer and encoder are transformers'.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import OrderedDict
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import ftfy
+import torch
+from torch import Tensor
+from transformers import AutoTokenizer, UMT5EncoderModel
+
+from kf2v.engines.wan.checkpoint.error import CheckpointError
+from kf2v.engines.wan.family import TEXT_TOKENS
+
+#: what to do about a text encoder that is not there, or not whole
+REMEDY = "it takes tokenizer/ and text_encoder/ as Wan published them, and transformers>=5.2"
+#: embeddings that are remembered, 4 MB each; the default negative prompt comes with every job and so stays
+REMEMBERED = 8
+
+
+def cleaned(prompt: str) -> str:
+    """``prompt`` as Wan was trained on it: mojibake mended, HTML entities resolved twice, white space collapsed.
+
+    Source: ``wan/modules/tokenizers.py`` (``basic_clean``, ``whitespace_clean``).
+    """
+    mended = html.unescape(html.unescape(ftfy.fix_text(prompt)))
+    return re.sub(r"\s+", " ", mended).strip()
+
+
+class TextEncoder:
+    """umT5-xxl: a prompt to [1,512,4096] (``text_dim`` of the checkpoint)."""
+
+    def __init__(
+        self, tokenizer: Any, model: UMT5EncoderModel, *, device: torch.device, where: str | Path = "umT5"
+    ) -> None:
+        """``device`` is where embeddings are made, ``where`` the model came from. Raises CheckpointError."""
+        _sound(model, where)
+        self._tokenizer = tokenizer
+        # A T5 that was not loaded but built is in training mode, with dropout.
+        self._model: Any = model.eval().requires_grad_(False).to(device)  # type: ignore[arg-type]
+        self._device = device
+        self._remembered: OrderedDict[str, Tensor] = OrderedDict()
+        self._lock = Lock()
+
+    @classmethod
+    def load(cls, base: Path, *, device: torch.device, dtype: torch.dtype) -> TextEncoder:
+        """From ``base/tokenizer`` and ``base/text_encoder``. Raises CheckpointError."""
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(base / "tokenizer", local_files_only=True)
+            model = UMT5EncoderModel.from_pretrained(base / "text_encoder", dtype=dtype, local_files_only=True)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise CheckpointError(base, f"holds no umT5 that can be read: {error}", REMEDY) from error
+        return cls(tokenizer, model, device=device, where=base / "text_encoder")
+
+    def encode(self, prompt: str) -> Tensor:
+        """[1,512,text_dim] on the encoder's device, in its dtype; made once per prompt as long as it is remembered.
+
+        What is beyond 512 tokens is cut off.
+        """
+        text = cleaned(prompt)
+        with self._lock:
+            known = self._remembered.pop(text, None)
+            embedding = self._encoded(text) if known is None else known
+            self._remembered[text] = embedding
+            while len(self._remembered) > REMEMBERED:
+                self._remembered.popitem(last=False)
+        return embedding
+
+    @torch.inference_mode()
+    def _encoded(self, text: str) -> Tensor:
+        read = self._tokenizer(
+            [text],
+            padding="max_length",
+            max_length=TEXT_TOKENS,
+            truncation=True,
+            add_special_tokens=True,
+            return_attention_mask=True,
+            return_tensors="pt",
+        )
+        present = read.attention_mask.to(self._device)  # [1,512]
+        states = self._model(read.input_ids.to(self._device), present).last_hidden_state  # [1,512,text_dim]
+        return torch.where(present[..., None].bool(), states, torch.zeros_like(states))
+
+
+def _sound(model: Any, where: str | Path) -> None:
+    """Raises CheckpointError unless the encoder reads the very embeddings that were loaded.
+
+    Early 5.x versions of transformers left them at zero, since the published config does not tie them
+    (transformers #43880, #43992): every prompt then means nothing.
+    """
+    shared, used = model.shared.weight, model.encoder.embed_tokens.weight
+    if used is not shared:
+        raise CheckpointError(where, "its encoder does not share the model's token embeddings", REMEDY)
+    if not torch.isfinite(used).all() or not used.any():
+        raise CheckpointError(where, "its token embeddings are zero or no numbers", REMEDY)
