@@ -4,11 +4,12 @@ Order: arguments, then environment (``KF2V_…``), then ``./kf2v.toml``, then th
 what stands here.
 """
 
+import json
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
 import platformdirs
-from pydantic import Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -24,6 +25,32 @@ FILES = (Path("kf2v.toml"), Path(platformdirs.user_config_dir("kf2v")) / "config
 
 #: addresses that mean every interface, and the one by which this machine reaches itself
 LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  looked up, not bound
+
+
+class WanLora(BaseModel):
+    """A low-rank change to a model's transformers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    #: a path, or ``owner/name:file`` on the hub
+    file: str
+    strength: float = 1.0
+    #: whom it changes; without it the file's name says so, or it changes all
+    expert: Literal["high", "low"] | None = None
+
+
+class WanWeights(BaseModel):
+    """What a model of the wan engine runs on, where it is none of ``kf2v models list``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    #: a directory, or ``owner/name`` on the hub
+    base: str
+    #: transformers in files of their own, high-noise first
+    experts: tuple[str, ...] = ()
+    loras: tuple[WanLora, ...] = ()
+    #: whether they were taught to need four steps
+    distilled: bool = False
 
 
 class Settings(BaseSettings):
@@ -55,6 +82,25 @@ class Settings(BaseSettings):
     engine: str = "morph"
     #: what makes them where that engine cannot work on this machine; empty: nothing does, and the server does not start
     fallback_engine: str = "morph"
+    #: what models of the wan engine run on, by model name: a variant that ``kf2v models list`` shows, a directory,
+    #: a name on the hub, or all of it in detail; models that are not named run on the first variant of theirs
+    wan_weights: dict[str, str | WanWeights] = Field(default_factory=dict)
+    #: where the wan engine computes: ``auto`` takes a GPU for each worker, ``cpu`` works and takes hours
+    wan_device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    #: how it spends time and memory; ``auto`` goes by the GPU's memory and the weights
+    wan_profile: Literal["auto", "fast", "quality", "low-vram"] = "auto"
+    #: whose forward and loop: kf2v's own, or diffusers' stock pipeline
+    wan_runtime: Literal["native", "diffusers"] = "native"
+    #: how linear layers compute, ``auto``: the fastest that this GPU has
+    wan_linear: Literal["auto", "native", "fp8_row", "fp8_tensor"] = "auto"
+    #: how attention computes, ``auto``: the fastest that this GPU has
+    wan_attention: Literal["auto", "sdpa", "cudnn", "cudnn_fp8", "flash", "sage"] = "auto"
+    #: whether 1080P is generated at that size rather than enlarged from 720P
+    wan_native_1080p: bool = False
+    #: whether the colours of generated frames are drawn to those of both ends
+    wan_colour: bool = True
+    #: seconds without work after which the GPU's memory is given back; 0 keeps it
+    wan_idle_unload: float = Field(default=0.0, ge=0)
     #: what the mark says
     watermark_text: Literal["AI-generated", "AI生成"] = "AI-generated"
     #: hours a task and its video are kept after the task ended
@@ -107,10 +153,7 @@ class Settings(BaseSettings):
     def environment(self) -> dict[str, str]:
         """These settings as variables for a child process, without the API key, which no child needs."""
         values = self.model_dump(mode="json", exclude={"api_key"}, exclude_none=True)
-        return {
-            f"KF2V_{name.upper()}": ",".join(cast("list[str]", value)) if isinstance(value, list) else str(value)
-            for name, value in values.items()
-        }
+        return {f"KF2V_{name.upper()}": _as_variable(value) for name, value in values.items()}
 
     @field_validator("fetch_allow_hosts", mode="before")
     @classmethod
@@ -146,3 +189,13 @@ class Settings(BaseSettings):
         del dotenv_settings, file_secret_settings
         files = (TomlConfigSettingsSource(settings_cls, toml_file=path) for path in FILES)
         return (init_settings, env_settings, *files)
+
+
+def _as_variable(value: object) -> str:
+    match value:
+        case dict():
+            return json.dumps(value)
+        case list():
+            return ",".join(cast("list[str]", value))
+        case _:
+            return str(value)

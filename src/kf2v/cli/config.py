@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -62,9 +63,10 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="One object: setti
     """Print every setting, its value and where it comes from. Secrets are hidden."""
     settings = read_settings()
     sources = _sources()
+    values = settings.model_dump(mode="python") | {"wan_weights": settings.model_dump(mode="json")["wan_weights"]}
     rows: list[tuple[str, str, str]] = []
     for name, field in type(settings).model_fields.items():
-        value = getattr(settings, name)
+        value = values[name]
         hidden = value is not None and _secret(field.annotation)
         rows.append((name, "**********" if hidden else _spelled(value), sources.get(name, "default")))
     if as_json:
@@ -88,6 +90,8 @@ def _spelled(value: object) -> str:
         return "-"
     if isinstance(value, frozenset):
         return ",".join(sorted(map(str, value))) or "-"  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    if isinstance(value, dict):
+        return json.dumps(value) if value else "-"
     return str(value)
 
 

@@ -1,0 +1,39 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from kf2v.settings import Settings, WanLora, WanWeights
+
+DETAILED = WanWeights(base="/models/a14b", loras=(WanLora(file="style.safetensors", strength=0.5, expert="low"),))
+
+
+def test_what_a_server_was_told_reaches_its_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    told = Settings(
+        data_dir=tmp_path,
+        port=0,
+        fetch_allow_hosts=frozenset({"nas.local", "127.0.0.1:8080"}),
+        wan_weights={"wan2.1-kf2v-plus": "full", "wan2.2-kf2v-flash": DETAILED},
+        wan_native_1080p=True,
+        fallback_engine="",
+    )
+    for name, value in told.environment().items():
+        monkeypatch.setenv(name, value)
+    assert Settings() == told
+
+
+def test_weights_may_be_written_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "settings.md").read_text()
+    example = next(block for block in page.split("```") if block.startswith("toml\n") and "[wan_weights]" in block)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kf2v.toml").write_text(example.removeprefix("toml\n"))
+    settings = Settings()
+    assert set(settings.wan_weights) == set(tomllib.loads((tmp_path / "kf2v.toml").read_text())["wan_weights"])
+    detailed = settings.wan_weights["wanx2.1-kf2v-plus"]
+    assert isinstance(detailed, WanWeights)
+    assert [lora.strength for lora in detailed.loras] == [0.8]
+
+
+def test_misspelled_weights_are_refused() -> None:
+    with pytest.raises(ValueError, match="expert"):
+        Settings(wan_weights={"wan2.2-kf2v-flash": {"base": "x", "expert": "y"}})  # type: ignore[dict-item]
