@@ -1,0 +1,294 @@
+"""Which weights a model runs on: what is to be fetched, how large it is, on what terms, and where it lies then.
+
+Knows no torch; huggingface_hub only where something is fetched.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from kf2v.engines.wan.checkpoint.error import CheckpointError
+from kf2v.engines.wan.family import A14B, FLF2V, Family
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lora:
+    """A low-rank change to the transformers."""
+
+    #: a path, or ``owner/name:file`` on the hub
+    file: str
+    strength: float = 1.0
+    #: whom it changes; None: by ``high`` or ``low`` in its name, else all
+    expert: Literal["high", "low"] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """What one API model runs on. References are paths, ``owner/name``, or ``owner/name:file`` on the hub."""
+
+    #: the API's name
+    model: str
+    #: encoders, VAE and, where ``experts`` is empty, the transformers
+    base: str
+    #: other transformers than the base's, high-noise first
+    experts: tuple[str, ...] = ()
+    loras: tuple[Lora, ...] = ()
+    #: taught to need four steps and no guidance
+    distilled: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Download:
+    """Files of one repository."""
+
+    repository: str
+    #: glob patterns, as the hub understands them
+    patterns: tuple[str, ...]
+    #: what it comes to, from the number of parameters; what the hub says counts, and ``pull`` prints it first
+    gigabytes: float
+    #: as the repository states it
+    licence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One way to run a model."""
+
+    #: what it is asked for by, after the model's name and a colon
+    variant: str
+    weights: Weights
+    family: Family
+    downloads: tuple[Download, ...]
+    #: who trained it for this use
+    origin: str
+    #: gigabytes of GPU memory at 720P by profile, computed, not measured
+    vram: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def gigabytes(self) -> float:
+        """Everything together."""
+        return sum(download.gigabytes for download in self.downloads)
+
+    @property
+    def name(self) -> str:
+        """``model:variant``."""
+        return f"{self.weights.model}:{self.variant}"
+
+
+_A14B = "Wan-AI/Wan2.2-I2V-A14B-Diffusers"
+_FLF2V = "Wan-AI/Wan2.1-FLF2V-14B-720P-diffusers"
+_DISTILLED = "lightx2v/Wan2.2-Distill-Models"
+_DISTILL_LORAS = "lightx2v/Wan2.2-Distill-Loras"
+_DISTILL_LORAS_21 = "lightx2v/Wan2.1-Distill-Loras"
+
+#: everything of a base that is no transformer
+_ENCODERS = (
+    "model_index.json",
+    "scheduler/*",
+    "text_encoder/*",
+    "tokenizer/*",
+    "vae/*",
+    "image_encoder/*",
+    "image_processor/*",
+    "transformer/config.json",
+    "transformer_2/config.json",
+)
+_TRANSFORMERS = ("transformer/*", "transformer_2/*")
+
+#: umT5-xxl's encoder 5.681 B in bf16 and the VAE 126.9 M in fp32
+_ENCODERS_GB = 11.4 + 0.5
+#: CLIP ViT-H 0.632 B in bf16
+_CLIP_GB = 1.3
+#: A14B: 14.289 B for each expert; FLF2V: 16.396 B
+_EXPERT_GB = 28.6
+_FLF2V_GB = 32.8
+
+_COMMUNITY = (
+    "first and last frame on Wan2.2-I2V is community practice (ComfyUI, LightX2V): Wan trained it for a first frame"
+)
+
+_HIGH, _LOW = (f"wan2.2_i2v_A14b_{noise}_noise_lightx2v_4step_720p_260412.safetensors" for noise in ("high", "low"))
+_HIGH_FP8, _LOW_FP8 = (
+    f"wan2.2_i2v_A14b_{noise}_noise_scaled_fp8_e4m3_lightx2v_4step.safetensors" for noise in ("high", "low")
+)
+_HIGH_LORA, _LOW_LORA = (
+    f"wan2.2_i2v_A14b_{noise}_noise_lora_rank64_lightx2v_4step_1022.safetensors" for noise in ("high", "low")
+)
+_LORA_21 = "wan2.1_i2v_lora_rank64_lightx2v_4step.safetensors"
+
+
+def _on_a14b(
+    variant: str,
+    *,
+    origin: str,
+    vram: Mapping[str, float],
+    base_patterns: tuple[str, ...] = _ENCODERS,
+    base_gb: float = _ENCODERS_GB,
+    extra: Download | None = None,
+    experts: tuple[str, ...] = (),
+    loras: tuple[Lora, ...] = (),
+) -> Row:
+    base = Download(repository=_A14B, patterns=base_patterns, gigabytes=base_gb, licence="Apache-2.0")
+    return Row(
+        variant=variant,
+        weights=Weights(
+            model="wan2.2-kf2v-flash", base=_A14B, experts=experts, loras=loras, distilled=bool(experts or loras)
+        ),
+        family=A14B,
+        downloads=(base, extra) if extra else (base,),
+        origin=origin,
+        vram=vram,
+    )
+
+
+def _on_flf2v(model: str, variant: str, *, origin: str, loras: tuple[Lora, ...], extra: tuple[Download, ...]) -> Row:
+    base = Download(
+        repository=_FLF2V,
+        patterns=(*_ENCODERS, *_TRANSFORMERS),
+        gigabytes=_ENCODERS_GB + _CLIP_GB + _FLF2V_GB,
+        licence="Apache-2.0",
+    )
+    return Row(
+        variant=variant,
+        weights=Weights(model=model, base=_FLF2V, loras=loras, distilled=bool(loras)),
+        family=FLF2V,
+        downloads=(base, *extra),
+        origin=origin,
+        vram={"bf16": 52, "fp8": 36, "low-vram": 24},
+    )
+
+
+#: the first row of a model is its default
+ROWS: tuple[Row, ...] = (
+    _on_a14b(
+        "distilled",
+        origin=f"four steps: LightX2V; {_COMMUNITY}",
+        vram={"bf16": 75, "fp8": 47, "low-vram": 24},
+        experts=(f"{_DISTILLED}:{_HIGH}", f"{_DISTILLED}:{_LOW}"),
+        extra=Download(repository=_DISTILLED, patterns=(_HIGH, _LOW), gigabytes=2 * _EXPERT_GB, licence="Apache-2.0"),
+    ),
+    _on_a14b(
+        "distilled-fp8",
+        origin=f"four steps, eight bits: LightX2V; {_COMMUNITY}",
+        vram={"fp8": 47, "low-vram": 24},
+        experts=(f"{_DISTILLED}:{_HIGH_FP8}", f"{_DISTILLED}:{_LOW_FP8}"),
+        extra=Download(
+            repository=_DISTILLED, patterns=(_HIGH_FP8, _LOW_FP8), gigabytes=_EXPERT_GB, licence="Apache-2.0"
+        ),
+    ),
+    _on_a14b(
+        "lora",
+        origin=f"four steps by LoRA: LightX2V; {_COMMUNITY}",
+        vram={"bf16": 75, "fp8": 47, "low-vram": 24},
+        base_patterns=(*_ENCODERS, *_TRANSFORMERS),
+        base_gb=_ENCODERS_GB + 2 * _EXPERT_GB,
+        loras=(
+            Lora(file=f"{_DISTILL_LORAS}:{_HIGH_LORA}", expert="high"),
+            Lora(file=f"{_DISTILL_LORAS}:{_LOW_LORA}", expert="low"),
+        ),
+        extra=Download(
+            repository=_DISTILL_LORAS, patterns=(_HIGH_LORA, _LOW_LORA), gigabytes=1.4, licence="Apache-2.0"
+        ),
+    ),
+    _on_a14b(
+        "full",
+        origin=f"forty steps: Wan; {_COMMUNITY}",
+        vram={"bf16": 75, "fp8": 47, "low-vram": 24},
+        base_patterns=(*_ENCODERS, *_TRANSFORMERS),
+        base_gb=_ENCODERS_GB + 2 * _EXPERT_GB,
+    ),
+    *(
+        row
+        for model in ("wan2.1-kf2v-plus", "wanx2.1-kf2v-plus")
+        for row in (
+            _on_flf2v(model, "full", origin="fifty steps, first and last frame: Wan", loras=(), extra=()),
+            _on_flf2v(
+                model,
+                "lora",
+                origin="four steps by LoRA: LightX2V, for Wan2.1-I2V; on FLF2V it is community practice",
+                loras=(Lora(file=f"{_DISTILL_LORAS_21}:{_LORA_21}"),),
+                extra=(
+                    Download(repository=_DISTILL_LORAS_21, patterns=(_LORA_21,), gigabytes=0.7, licence="Apache-2.0"),
+                ),
+            ),
+        )
+    ),
+)
+
+CATALOGUE: Mapping[str, Row] = {row.name: row for row in ROWS}
+
+
+def row_of(asked: str) -> Row:
+    """The row for ``model`` (its default) or ``model:variant``. Raises KeyError saying what there is."""
+    for row in ROWS:
+        if asked in (row.name, row.weights.model):
+            return row
+    raise KeyError(f"{asked} is none of {', '.join(CATALOGUE)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """What a reference points at: ``path``, or ``file`` (or everything) of ``repository``."""
+
+    path: Path | None = None
+    repository: str = ""
+    file: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Reference:
+        """A path that exists or looks like one, else ``owner/name`` or ``owner/name:file``.
+
+        Raises CheckpointError if it can be neither.
+        """
+        path = Path(text).expanduser()
+        if path.exists() or text.startswith(("/", ".", "~")):
+            return cls(path=path)
+        repository, _, file = text.partition(":")
+        parts = repository.split("/")
+        if len(parts) == 2 and all(part and part[0].isalnum() for part in parts) and ".." not in text:
+            return cls(repository=repository, file=file)
+        raise CheckpointError(
+            text, "is neither there nor a name on the hub", "write a path, owner/name or owner/name:file"
+        )
+
+
+def hub_cache(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where huggingface_hub keeps what it fetched (its documented variables, in its order)."""
+    if cache := environment.get("HF_HUB_CACHE") or environment.get("HUGGINGFACE_HUB_CACHE"):
+        return Path(cache).expanduser()
+    if home := environment.get("HF_HOME"):
+        return Path(home).expanduser() / "hub"
+    return Path(environment.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "huggingface" / "hub"
+
+
+def snapshot(repository: str, cache: Path | None = None) -> Path | None:
+    """The directory of ``repository``'s newest fetched state in the cache, complete or not; None if there is none.
+
+    Layout: https://huggingface.co/docs/huggingface_hub/guides/manage-cache
+    """
+    home = (hub_cache() if cache is None else cache) / f"models--{repository.replace('/', '--')}"
+    reference = home / "refs" / "main"
+    try:
+        commit = reference.read_text().strip()
+    except OSError:
+        return None
+    folder = home / "snapshots" / commit
+    return folder if commit and Path(commit).name == commit and folder.is_dir() else None
+
+
+def located(reference: str, cache: Path | None = None) -> Path:
+    """Where ``reference`` lies on this machine. Fetches nothing. Raises CheckpointError if it is not here."""
+    target = Reference.parse(reference)
+    if target.path is not None:
+        if not target.path.exists():
+            raise CheckpointError(target.path, "is not there", "check the path, or fetch it: kf2v models pull")
+        return target.path
+    folder = snapshot(target.repository, cache)
+    where = folder / target.file if folder and target.file else folder
+    if where is None or not where.exists():
+        raise CheckpointError(reference, "has not been fetched", "fetch it: kf2v models pull")
+    return where
