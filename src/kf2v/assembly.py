@@ -39,6 +39,7 @@ from kf2v.wire.v1.media import FRAME_LIMIT
 
 if TYPE_CHECKING:
     from kf2v.pipeline.recipe import Recipe
+    from kf2v.rewriting.chat import Chat
     from kf2v.store.sqlite import SqliteStore
 
 
@@ -59,15 +60,43 @@ def _still(settings: Settings, seat: int) -> Engine:
     return Still()
 
 
-def _verbatim() -> Rewriter:
+def _verbatim(settings: Settings) -> Rewriter:
+    del settings
     from kf2v.rewriting.verbatim import Verbatim
 
     return Verbatim()
 
 
+def _rules(settings: Settings) -> Rewriter:
+    from kf2v.rewriting.rules import Rules
+
+    return Rules(settings.rewrite_language)
+
+
+def build_chat(settings: Settings) -> "Chat":
+    """The language model of these settings, whoever the rewriter is."""
+    from kf2v.rewriting.chat import Chat
+    from kf2v.rewriting.chat.endpoint import Endpoint
+    from kf2v.rewriting.rules import Rules
+
+    key = settings.rewrite_api_key
+    return Chat(
+        Endpoint(
+            base_url=settings.rewrite_base_url or "",
+            model=settings.rewrite_model.strip(),
+            api_key=key.get_secret_value().strip() if key else "",
+            extra=settings.rewrite_extra,
+        ),
+        vision=settings.rewrite_vision,
+        timeout=settings.rewrite_timeout,
+        language=settings.rewrite_language,
+        notes=Rules().describe,
+    )
+
+
 #: each is given the settings and the seat of the worker it is for, 0 … ``workers`` - 1; raises EngineUnavailable
 ENGINES: dict[str, Callable[[Settings, int], Engine]] = {"morph": _morph, "still": _still}
-REWRITERS: dict[str, Callable[[], Rewriter]] = {"verbatim": _verbatim}
+REWRITERS: dict[str, Callable[[Settings], Rewriter]] = {"rules": _rules, "openai": build_chat, "verbatim": _verbatim}
 
 
 def retention(settings: Settings) -> Retention:
@@ -232,6 +261,14 @@ def build_engine(settings: Settings, *, seat: int = 0) -> Engine:
         return ENGINES[settings.fallback_engine](settings, seat)
 
 
+def build_rewriter(settings: Settings) -> Rewriter:
+    """Who rewrites prompts, and whether a failure is a task's."""
+    from kf2v.rewriting.lenient import Lenient
+
+    rewriter = REWRITERS[settings.rewriter](settings)
+    return Lenient(rewriter) if settings.rewrite_on_failure == "keep" else rewriter
+
+
 def build_recipe(
     settings: Settings, *, blobs: Blobs | None = None, scratch: Path | None = None, seat: int = 0
 ) -> "Recipe":
@@ -244,7 +281,7 @@ def build_recipe(
 
     return Recipe(
         engines={settings.engine: build_engine(settings, seat=seat)},
-        rewriter=REWRITERS["verbatim"](),
+        rewriter=build_rewriter(settings),
         fetcher=Fetcher(allow_hosts=settings.fetch_allow_hosts, timeout=settings.fetch_timeout, max_bytes=FRAME_LIMIT),
         blobs=open_blobs(settings) if blobs is None else blobs,
         watermark_text=settings.watermark_text,

@@ -6,10 +6,10 @@ what stands here.
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, Self, cast
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -101,6 +101,24 @@ class Settings(BaseSettings):
     wan_colour: bool = True
     #: seconds without work after which the GPU's memory is given back; 0 keeps it
     wan_idle_unload: float = Field(default=0.0, ge=0)
+    #: who rewrites prompts: what is measured in the frames, a language model, or nobody
+    rewriter: Literal["rules", "openai", "verbatim"] = "rules"
+    #: the language model's endpoint, up to what comes before ``/chat/completions``
+    rewrite_base_url: str | None = None
+    #: its name there
+    rewrite_model: str = ""
+    #: the key it asks for, if it asks for one
+    rewrite_api_key: SecretStr | None = None
+    #: whether it is shown the frames; ``auto`` tries once and remembers a refusal
+    rewrite_vision: Literal["auto", "yes", "no"] = "auto"
+    #: seconds that one rewrite may take, its second try included
+    rewrite_timeout: float = Field(default=60.0, gt=0)
+    #: what a task does when its prompt could not be rewritten: ``keep`` it, or ``fail`` with ``RewriteFailed``
+    rewrite_on_failure: Literal["keep", "fail"] = "keep"
+    #: what language an empty prompt is rewritten in
+    rewrite_language: Literal["en", "zh"] = "en"
+    #: more fields for the body of every request to the language model
+    rewrite_extra: dict[str, Any] = Field(default_factory=dict)
     #: what the mark says
     watermark_text: Literal["AI-generated", "AI生成"] = "AI-generated"
     #: hours a task and its video are kept after the task ended
@@ -151,8 +169,13 @@ class Settings(BaseSettings):
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
     def environment(self) -> dict[str, str]:
-        """These settings as variables for a child process, without the API key, which no child needs."""
-        values = self.model_dump(mode="json", exclude={"api_key"}, exclude_none=True)
+        """These settings as variables for a child process, without the API key, which no child needs.
+
+        The language model's key is among them, as it is: workers ask with it.
+        """
+        values = self.model_dump(mode="json", exclude={"api_key", "rewrite_api_key"}, exclude_none=True)
+        if self.rewrite_api_key is not None:
+            values["rewrite_api_key"] = self.rewrite_api_key.get_secret_value()
         return {f"KF2V_{name.upper()}": _as_variable(value) for name, value in values.items()}
 
     @field_validator("fetch_allow_hosts", mode="before")
@@ -168,9 +191,15 @@ class Settings(BaseSettings):
         AllowedHosts(value)  # what workers make of it later; a server whose workers all die of it serves nobody
         return value
 
-    @field_validator("public_url")
+    @model_validator(mode="after")
+    def _has_somebody_to_ask(self) -> Self:
+        if self.rewriter == "openai" and not (self.rewrite_base_url and self.rewrite_model.strip()):
+            raise ValueError("rewriter openai needs rewrite_base_url and rewrite_model")
+        return self
+
+    @field_validator("public_url", "rewrite_base_url")
     @classmethod
-    def _trim_public_url(cls, value: str | None) -> str | None:
+    def _trim_url(cls, value: str | None) -> str | None:
         if value is None or not value.strip():
             return None
         if not value.startswith(("http://", "https://")):

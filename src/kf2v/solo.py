@@ -71,6 +71,21 @@ def make_video(
     return job, outcome
 
 
+def preview_of_rewrite(settings: Settings, prompt: str, *, first: bytes, last: bytes) -> str:
+    """What ``prompt`` becomes between the pictures ``first`` and ``last``, as a task of these settings has it.
+
+    Raises FrameError, and RewriteFailed whatever ``rewrite_on_failure`` says.
+    """
+    from kf2v.pipeline.prepare import decode
+    from kf2v.video.frames import fit
+    from kf2v.video.size import output_size
+
+    start, end = decode(first), decode(last)
+    size = output_size(start.shape[1], start.shape[0], AREAS["480P"])
+    rewriter = assembly.REWRITERS[settings.rewriter](settings)
+    return rewriter.rewrite(prompt, fit(start, size), fit(end, size), lambda _: None)
+
+
 def _write_whole(out: Path, data: bytes) -> None:
     with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}-", delete=False) as file:
         unfinished = Path(file.name)

@@ -6,7 +6,22 @@ from typing import Annotated
 
 import typer
 
-from kf2v.cli import completion, config, create, doctor, env, help, inspect, keys, models, run, serve, tasks, worker
+from kf2v.cli import (
+    completion,
+    config,
+    create,
+    doctor,
+    env,
+    help,
+    inspect,
+    keys,
+    models,
+    rewrite,
+    run,
+    serve,
+    tasks,
+    worker,
+)
 from kf2v.cli.exits import Exit
 from kf2v.cli.terminal import CommandFailed, complain, give
 
@@ -42,7 +57,7 @@ def root(
     help.help_alone(context)
 
 
-for command in (run.run, serve.serve, create.create, inspect.inspect):
+for command in (run.run, serve.serve, create.create, inspect.inspect, rewrite.rewrite):
     app.command()(command)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(keys.app, name="keys")

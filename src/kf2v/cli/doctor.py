@@ -20,6 +20,9 @@ from kf2v.cli.terminal import give, give_json
 if TYPE_CHECKING:
     from kf2v.settings import Settings
 
+#: seconds that a language model gets to say a word; loading it may take longer than that
+PROBE = 30.0
+
 
 class State(StrEnum):
     OK = "ok"
@@ -199,7 +202,46 @@ def gpu(settings: Settings) -> Finding:
     return Finding(name="gpu", state=State.OK, detail=f"{', '.join(devices) or 'none'}; {torch}; morph needs neither")
 
 
-CHECKS: tuple[Callable[[Settings], Finding], ...] = (python, sqlite, codec, mark, disk, data, port, proxy, clock, gpu)
+def rewriter(settings: Settings) -> Finding:
+    """Who rewrites prompts and, where that is a language model, whether it answers."""
+    if settings.rewriter != "openai":
+        told = {"rules": "says what is measured in the frames", "verbatim": "prompts stay as they are"}
+        return Finding(name="rewriter", state=State.OK, detail=f"{settings.rewriter}: {told[settings.rewriter]}")
+    import time
+
+    from kf2v.assembly import build_chat
+    from kf2v.rewriting.chat.endpoint import Unanswered
+
+    asked = f"openai: {settings.rewrite_model} at {settings.rewrite_base_url}"
+    kept = settings.rewrite_on_failure == "keep"
+    began = time.monotonic()
+    try:
+        build_chat(settings).probe(min(settings.rewrite_timeout, PROBE))
+    except ImportError:
+        fix = "pip install openai"
+        return Finding(name="rewriter", state=State.FAIL, detail="the openai library is missing", fix=fix)
+    except Unanswered as error:
+        fix = "see KF2V_REWRITE_BASE_URL, _MODEL and _API_KEY; " + (
+            "until then prompts stay as they are" if kept else "until then tasks fail with RewriteFailed"
+        )
+        state = State.WARN if kept else State.FAIL
+        return Finding(name="rewriter", state=state, detail=f"{asked}: {error}", fix=fix)
+    return Finding(name="rewriter", state=State.OK, detail=f"{asked} answers in {time.monotonic() - began:.1f} s")
+
+
+CHECKS: tuple[Callable[[Settings], Finding], ...] = (
+    python,
+    sqlite,
+    codec,
+    mark,
+    disk,
+    data,
+    port,
+    proxy,
+    clock,
+    gpu,
+    rewriter,
+)
 
 
 def in_use(data_dir: Path) -> bool:

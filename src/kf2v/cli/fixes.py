@@ -14,6 +14,7 @@ FIXES = {
     "InvalidImage.FileFormat": "a frame should be JPEG, PNG without transparency, BMP or WEBP",
     "DataInspectionFailed": "change the prompt or the frames",
     "IPInfringementSuspect": "change the prompt or the frames",
+    "RewriteFailed": "kf2v doctor asks the language model; KF2V_REWRITE_ON_FAILURE=keep goes on without it",
     "UnsupportedOperation": "only a PENDING task can be canceled",
 }
 

@@ -46,11 +46,13 @@ def run(
     path = destination(output, "out.mp4")
     settings = read_settings(engine=engine)
     check_engine(settings)
+    from kf2v import logs
     from kf2v.errors import ApiError, InvalidParameter
     from kf2v.solo import make_video
     from kf2v.wire import Submission
     from kf2v.wire.v1.text import NEGATIVE_PROMPT_LIMIT, PROMPT_LIMIT, cut
 
+    logs.configure("warning")
     submission = Submission(
         model=model,
         first_frame=first,
@@ -68,8 +70,8 @@ def run(
             job, outcome = make_video(
                 settings,
                 submission,
-                first=_picture(first, settings),
-                last=_picture(last, settings),
+                first=picture(first, settings),
+                last=picture(last, settings),
                 out=path,
                 on_progress=tell,
             )
@@ -84,7 +86,7 @@ def run(
     _present(job, outcome, path, seconds=time.monotonic() - started, quiet=quiet, as_json=as_json)
 
 
-def _picture(given: str, settings: Settings) -> bytes:
+def picture(given: str, settings: Settings) -> bytes:
     """The bytes of a frame. The host of a URL was typed by whoever runs this, so its address need not be public.
 
     Raises ApiError for a URL that cannot be read or fetched.

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -81,7 +82,7 @@ class Recipe:
         first, last = self._gather(lease, watch)
         size = output_size(first.shape[1], first.shape[0], job.area)
         first, last = fit(first, size), fit(last, size)
-        actual_prompt = self._rewrite(job, first, last, watch)
+        actual_prompt = self._rewrite(lease, first, last, watch)
         scene = _scene(job, first, last, job.prompt if actual_prompt is None else actual_prompt)
         clip = retime(self._engines[job.engine].generate(scene, watch), fps=FPS, count=COUNT)
         clip = self._marked(clip) if job.watermark else clip
@@ -123,11 +124,12 @@ class Recipe:
             return self._blobs.read(kept_as)
         return data
 
-    def _rewrite(self, job: Job, first: Frame, last: Frame, watch: Watch) -> str | None:
-        if not job.prompt_extend:
+    def _rewrite(self, lease: Lease, first: Frame, last: Frame, watch: Watch) -> str | None:
+        if not lease.job.prompt_extend:
             return None
         watch.report("rewrite", 0.0)
-        return self._rewriter.rewrite(job.prompt, first, last)
+        with structlog.contextvars.bound_contextvars(task_id=lease.task_id):
+            return self._rewriter.rewrite(lease.job.prompt, first, last, partial(watch.report, "rewrite"))
 
     def _marked(self, clip: Clip) -> Clip:
         mark = Watermark(self._watermark_text, clip.size)

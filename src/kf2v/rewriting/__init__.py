@@ -1,16 +1,26 @@
 """Prompt rewriting: the caller's sentence in, the engine's prompt out.
 
-This module is the protocol; ``verbatim`` is the variant that leaves every word alone.
+This module is the protocol; ``rules`` says what it measured in the frames, ``chat`` asks a language model, ``verbatim``
+leaves every word alone.
 """
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
 from kf2v.video import Frame
 
+#: told how much of the work is done, 0 … 1; may raise to end it
+Report: TypeAlias = Callable[[float], None]
+
 
 class Rewriter(Protocol):
-    """Turns a prompt into what the engine reads. Raises ``errors.RewriteFailed`` when it cannot and must not."""
+    """Turns a prompt into what the engine reads.
+
+    An answer is plain text of at most ``wire.v1.text.PROMPT_LIMIT`` characters, never shorter of the caller's words
+    where nothing could be said. Whoever waits for somebody else asks ``report`` at least once a second, and passes on
+    what it raises at once. Raises ``errors.RewriteFailed`` when there is no answer.
+    """
 
     name: str
 
-    def rewrite(self, prompt: str, first: Frame, last: Frame) -> str: ...
+    def rewrite(self, prompt: str, first: Frame, last: Frame, report: Report) -> str: ...

@@ -1,5 +1,6 @@
 """Leaves every word alone."""
 
+from kf2v.rewriting import Report
 from kf2v.video import Frame
 
 
@@ -8,6 +9,6 @@ class Verbatim:
 
     name = "verbatim"
 
-    def rewrite(self, prompt: str, first: Frame, last: Frame) -> str:
-        del first, last
+    def rewrite(self, prompt: str, first: Frame, last: Frame, report: Report) -> str:
+        del first, last, report
         return prompt

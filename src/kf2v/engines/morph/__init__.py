@@ -17,7 +17,8 @@ from kf2v.engines.morph import words
 from kf2v.engines.morph.camera import Camera
 from kf2v.engines.morph.timing import Pace, ease
 from kf2v.video import Clip, Frame, Size
-from kf2v.video.motion.correspondence import analyse
+from kf2v.video.motion.correspondence import Correspondence, analyse
+from kf2v.video.motion.path import Homography, in_units
 from kf2v.video.motion.render import Renderer, View
 
 COUNT = 150
@@ -53,7 +54,7 @@ class Morph:
             # A breath begins and ends at rest by itself.
             bend, pace = camera.breath, Pace(stir=1.0)
         else:
-            bend = camera.shake if pair.strange else camera.bend
+            bend = camera.shake if pair.strange else camera.beyond(_own_motion(pair)).bend
             pace = Pace.of(direction.pace, scene.seed)
         renderer = Renderer(scene.first, scene.last, pair, bend)
         height, width = scene.first.shape[:2]
@@ -104,6 +105,12 @@ def _developed(pool: ThreadPoolExecutor, renderer: Renderer, pace: Pace) -> Iter
         for index in range(start, min(start + STRIDE, last + 1)):
             yield pool.submit(develop, before, after, (index - start) / max(1, after_at - start))
         before = after
+
+
+def _own_motion(pair: Correspondence) -> Homography:
+    """The rate at which the whole picture moves by itself, in the camera's units."""
+    height, width = pair.first.anchor.shape[:2]
+    return in_units(pair.path.rate, (height, width))
 
 
 def _still(first: Frame, last: Frame) -> bool:

@@ -11,6 +11,7 @@ lasts. So every sideways move comes with the least zoom that makes it so.
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -50,6 +51,7 @@ class Camera:
         height, width = shape
         long = max(height, width)
         self._half = (width / long, height / long)
+        self._seed, self._shape = seed, shape
         self._direction = direction
         dice = np.random.default_rng((seed, 0))
         self._swell = float(dice.uniform(-1, 1))
@@ -61,7 +63,7 @@ class Camera:
 
     def _settle(self) -> None:
         said = self._direction
-        scale = (1 + 0.2 * self._swell) * (1 + 0.15 * said.pace)
+        scale = self._scale
         sideways = scale * self._sideways(BEND_SHIFT, BEND_ROLL, BEND_YAW, BEND_COUNTER)
         if sideways.any():
             sideways = sideways + 0.004 * self._drift
@@ -73,6 +75,30 @@ class Camera:
         self._main = sideways + _zoom(max(price, zoom))
         self._nudge = NUDGE / 2 * self._drift
         self._nudge = self._nudge + _zoom(self._price(self._nudge))
+
+    def beyond(self, own: Homography) -> "Camera":
+        """This camera without the moves that the picture makes by itself: they need no bend on top.
+
+        ``own`` is the rate of the picture's own motion. A move of it counts when it goes the same way, and at least as
+        far as the words would add; a smaller one is bent as ever, for then the words ask for more than there is.
+        """
+        said, (x, y) = self._direction, self._half
+        scale = self._scale
+        whole = own - own[2, 2] * np.eye(3)
+
+        def left(word: float, makes: float, asks: float) -> float:
+            """``word``, or 0 where the picture ``makes`` what it ``asks`` for."""
+            return 0.0 if makes * asks > 0 and abs(makes) >= abs(asks) else word
+
+        rest = replace(
+            said,
+            zoom=left(said.zoom, (whole[0, 0] + whole[1, 1]) / 2, scale * BEND_ZOOM * said.zoom),
+            pan=left(said.pan, -whole[0, 2], scale * 2 * x * BEND_SHIFT * said.pan),
+            tilt=left(said.tilt, whole[1, 2], scale * 2 * y * BEND_SHIFT * said.tilt),
+            roll=left(said.roll, (whole[0, 1] - whole[1, 0]) / 2, scale * BEND_ROLL * said.roll),
+            orbit=left(said.orbit, -whole[2, 0] * FOCAL, scale * BEND_YAW * said.orbit),
+        )
+        return self if rest == said else Camera(rest, self._seed, shape=self._shape)
 
     def bend(self, s: float) -> Homography:
         """Where a point of the unbent picture goes at position ``s`` 0 … 1 of the way: identity at both ends.
@@ -122,6 +148,11 @@ class Camera:
         if not rate.any():
             rate = _zoom(scale * IDLE_ZOOM) + 2 * IDLE_DRIFT * self._drift
         return _flow(rate)
+
+    @property
+    def _scale(self) -> float:
+        """Of a bend, by the seed and the pace."""
+        return (1 + 0.2 * self._swell) * (1 + 0.15 * self._direction.pace)
 
     def _sideways(self, shift: float, roll: float, yaw: float, counter: float) -> Homography:
         """The rate of all that is not zoom; the camera's right is the picture's left."""

@@ -32,6 +32,11 @@ class Geodesic:
         """The part of the motion done at ``position`` 0 … 1 (other numbers extrapolate it)."""
         return _exponential(position * self._log)
 
+    @property
+    def rate(self) -> Homography:
+        """The logarithm: what is done in each moment."""
+        return self._log.copy()
+
 
 def _logarithm(matrix: Homography) -> Homography:
     """Inverse scaling and squaring (Higham 2008, ch. 11): take roots until next to 1, then a short series."""
@@ -69,15 +74,26 @@ def _exponential(matrix: Homography) -> Homography:
     return total
 
 
+def in_units(motion: Homography, shape: tuple[int, int]) -> Homography:
+    """What ``in_pixels`` makes ``motion``, a homography or a rate, of."""
+    to_pixels = _pixels(shape)
+    return np.linalg.inv(to_pixels) @ motion @ to_pixels
+
+
 def in_pixels(motion: Homography, shape: tuple[int, int]) -> Homography:
     """``motion`` for pixel coordinates of a picture of ``shape`` (height, width), pixel centres at integers.
 
     It comes in units that fit every size: half of the long side, from the picture's centre.
     """
+    to_pixels = _pixels(shape)
+    return to_pixels @ motion @ np.linalg.inv(to_pixels)
+
+
+def _pixels(shape: tuple[int, int]) -> Homography:
+    """From half long sides around the centre to pixels of a picture of ``shape`` (height, width)."""
     height, width = shape
     unit = max(height, width) / 2
-    pixels = np.array([[unit, 0, (width - 1) / 2], [0, unit, (height - 1) / 2], [0, 0, 1]])
-    return pixels @ motion @ np.linalg.inv(pixels)
+    return np.array([[unit, 0, (width - 1) / 2], [0, unit, (height - 1) / 2], [0, 0, 1]])
 
 
 def project(motion: Homography, points: Field) -> Field:
