@@ -26,6 +26,7 @@ from kf2v.errors import (
 )
 from kf2v.pipeline.progress import SHARES, overall
 from kf2v.pipeline.recipe import Recipe
+from kf2v.rewriting import Report
 from kf2v.rewriting.verbatim import Verbatim
 from kf2v.tasks import Failure, FrameSource, Lease, Usage
 from kf2v.video import Clip, Frame, Size
@@ -85,7 +86,8 @@ class Poet:
 
     name = "poet"
 
-    def rewrite(self, prompt: str, first: Frame, last: Frame) -> str:
+    def rewrite(self, prompt: str, first: Frame, last: Frame, report: Report) -> str:
+        report(0.5)
         return f"{prompt}, at dawn"
 
 
