@@ -2,6 +2,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from kf2v.settings import Settings, WanLora, WanWeights
 
@@ -16,6 +17,11 @@ def test_what_a_server_was_told_reaches_its_workers(monkeypatch: pytest.MonkeyPa
         wan_weights={"wan2.1-kf2v-plus": "full", "wan2.2-kf2v-flash": DETAILED},
         wan_native_1080p=True,
         fallback_engine="",
+        rewriter="openai",
+        rewrite_base_url="http://127.0.0.1:11434/v1/",
+        rewrite_model="qwen2.5vl",
+        rewrite_api_key=SecretStr("sk-of-the-model"),
+        rewrite_extra={"temperature": 0.2, "chat_template_kwargs": {"enable_thinking": False}},
     )
     for name, value in told.environment().items():
         monkeypatch.setenv(name, value)
@@ -37,3 +43,15 @@ def test_weights_may_be_written_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_misspelled_weights_are_refused() -> None:
     with pytest.raises(ValueError, match="expert"):
         Settings(wan_weights={"wan2.2-kf2v-flash": {"base": "x", "expert": "y"}})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("missing", ["rewrite_base_url", "rewrite_model"])
+def test_a_language_model_needs_an_address_and_a_name(missing: str) -> None:
+    given = {"rewrite_base_url": "http://127.0.0.1:11434/v1", "rewrite_model": "qwen2.5vl"}
+    with pytest.raises(ValueError, match="rewrite_base_url and rewrite_model"):
+        Settings(rewriter="openai", **{name: value for name, value in given.items() if name != missing})  # type: ignore[arg-type]
+
+
+def test_the_address_of_a_language_model_is_one() -> None:
+    with pytest.raises(ValueError, match="http"):
+        Settings(rewrite_base_url="localhost:11434")
