@@ -86,8 +86,7 @@ def test_a_known_move_is_named_and_no_other(name: str) -> None:
 
 def test_a_known_move_is_measured() -> None:
     zoom, pan, roll = 1.2, 0.1, 6.0
-    move = look(here(), there(zoom, -roll, -pan * SHAPE[1], 0.0)).move
-    assert move is not None
+    (move,) = look(here(), there(zoom, -roll, -pan * SHAPE[1], 0.0)).moves
     assert move.zoom == pytest.approx(math.log(zoom), abs=0.01)
     assert math.degrees(move.roll) == pytest.approx(roll, abs=0.3)
     assert move.pan == pytest.approx(pan, abs=0.02)
@@ -194,7 +193,20 @@ def test_a_logo_that_stays_says_nothing_about_a_camera() -> None:
     one, other = texture(1, SHAPE), texture(2, SHAPE)
     for picture in (one, other):
         picture[:60, :90] = texture(3, (60, 90))
-    assert look(one, other).move is None
+    assert look(one, other).moves == ()
+
+
+def test_of_two_planes_that_move_apart_only_what_both_do_is_told() -> None:
+    def scene(near: float, far: float) -> Findings:
+        far_picture, near_picture = (there(1.0, 0.0, shift, 0.0) for shift in (far, near))
+        far_picture[SHAPE[0] * 2 // 5 :] = near_picture[SHAPE[0] * 2 // 5 :]
+        return findings(look(here(), far_picture))
+
+    both = scene(-80.0, -48.0)
+    assert (dict(both.steps).keys(), both.travel) == ({Step.RIGHT}, 10)
+    for shift in (0.0, 60.0):
+        apart = scene(-80.0, shift)
+        assert (apart.steps, apart.rests, apart.scene) == ((), False, Scene.SAME)
 
 
 @pytest.mark.parametrize(

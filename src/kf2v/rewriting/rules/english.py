@@ -46,7 +46,7 @@ class English:
             told.append(f"the view shifts by about {findings.travel} % of its width or height")
         if findings.turned is not None:
             told.append(f"the horizon leans by about {findings.turned} degrees")
-        return _sentence(_listed(told))
+        return _sentence(", and ".join(told))
 
     def scene(self, findings: Findings) -> str:
         match findings.scene:
@@ -67,7 +67,7 @@ class English:
             told.append(f"the main colours stay {_listed([colour.value for colour in findings.lasting_colours])}")
         elif first and last:
             told.append(f"the main colours change from {first} to {last}")
-        return _sentence(_listed(told))
+        return _sentence(", and ".join(told))
 
 
 def _listed(parts: Sequence[str]) -> str:

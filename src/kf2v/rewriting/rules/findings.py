@@ -1,6 +1,7 @@
 """What of a sight is worth a word, and how strong a word: where measures become steps and amounts."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -108,20 +109,40 @@ class Findings:
 
 def findings(sight: Sight) -> Findings:
     """Make up our minds about ``sight``."""
-    steps = _steps(sight.move) if sight.move else {}
+    move = _agreed(sight.moves)
+    steps = _steps(move)
+    named = steps.keys()
     return Findings(
         scene=sight.scene,
         steps=tuple(sorted(((step, amount) for step, (amount, _) in steps.items()), key=lambda one: -steps[one[0]][1])),
-        rests=sight.move is not None and all(abs(value) < kind.still for kind, value in _measures(sight.move)),
+        rests=bool(sight.moves) and all(_rests(one) for one in sight.moves),
         lights=_lights(sight),
         first_colours=sight.first_colours,
         last_colours=sight.last_colours,
-        growth=math.exp(sight.move.zoom) if sight.move and steps.keys() & {Step.IN, Step.OUT} else None,
-        travel=_travel(sight.move) if sight.move and steps.keys() & _SIDEWAYS else None,
-        turned=round(abs(math.degrees(sight.move.roll)))
-        if sight.move and steps.keys() & {Step.CLOCKWISE, Step.COUNTER}
-        else None,
+        growth=math.exp(move.zoom) if named & {Step.IN, Step.OUT} else None,
+        travel=round(100 * max(abs(move.pan), abs(move.tilt))) if named & _SIDEWAYS else None,
+        turned=round(abs(math.degrees(move.roll))) if named & {Step.CLOCKWISE, Step.COUNTER} else None,
     )
+
+
+def _agreed(moves: Sequence[Move]) -> Move:
+    """What all of ``moves`` do: of each measure the smallest, or none where they go different ways."""
+
+    def least(values: Sequence[float]) -> float:
+        alike = all(value > 0 for value in values) or all(value < 0 for value in values)
+        return min(values, key=abs) if alike and values else 0.0
+
+    return Move(
+        zoom=least([move.zoom for move in moves]),
+        pan=least([move.pan for move in moves]),
+        tilt=least([move.tilt for move in moves]),
+        roll=least([move.roll for move in moves]),
+        orbit=least([move.orbit for move in moves]),
+    )
+
+
+def _rests(move: Move) -> bool:
+    return all(abs(value) < kind.still for kind, value in _measures(move))
 
 
 _SIDEWAYS = {Step.LEFT, Step.RIGHT, Step.UP, Step.DOWN}
@@ -150,7 +171,3 @@ def _lights(sight: Sight) -> tuple[Light, ...]:
         (sight.warmth, _WARMER, Light.WARMER, Light.COOLER),
     )
     return tuple((up if value > 0 else down) for value, least, up, down in changes if abs(value) >= least)
-
-
-def _travel(move: Move) -> int:
-    return round(100 * max(abs(move.pan), abs(move.tilt)))

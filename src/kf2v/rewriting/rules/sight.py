@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kf2v.video import Frame
-from kf2v.video.motion.alignment import fit
-from kf2v.video.motion.path import Geodesic, Homography, in_units
+from kf2v.video.motion.alignment import TOLERANCE, fit
+from kf2v.video.motion.path import Geodesic, Homography, in_units, project
 
 #: pixels; everything is measured at this size
 LONG_SIDE = 480
@@ -23,6 +23,8 @@ LANDMARKS = 1000
 AGREED = 0.25
 #: share of the picture's width and height that these must span: a logo in a corner says nothing about a camera
 SPREAD = 0.4
+#: how many, as a share of those of the largest plane, make another plane's motion count too
+NEARLY = 0.4
 #: fewer landmarks that agree than this are chance
 FEWEST = 15
 #: Two pictures of which less than this share of the landmarks is found again, and whose colour histograms are further
@@ -92,8 +94,9 @@ class Sight:
     """All findings about a pair."""
 
     scene: Scene
-    #: None where the frames do not say
-    move: Move | None
+    #: of the camera, as the largest plane of the scene shows it, and another one if that is nearly as large; none where
+    #: the frames do not say
+    moves: tuple[Move, ...]
     #: lightness L* that the last picture has more than the first, −100 … 100
     light: float
     #: b* that it has more: positive is warmer
@@ -109,11 +112,11 @@ def look(first: Frame, last: Frame) -> Sight:
     mine, yours = _mean_lab(one), _mean_lab(other)
     equal = _equal(one, other)
     pairs = _landmarks(one, other)
-    move = None if equal else _move(pairs.points, pairs.targets, (one.shape[0], one.shape[1]))
-    strange = move is None and pairs.share < KINDRED and _colour_distance(one, other) > APART
+    moves = () if equal else _moves(pairs.points, pairs.targets, (one.shape[0], one.shape[1]))
+    strange = not moves and pairs.share < KINDRED and _colour_distance(one, other) > APART
     return Sight(
-        scene=Scene.EQUAL if equal else Scene.SAME if move else Scene.OTHER if strange else Scene.UNKNOWN,
-        move=move,
+        scene=Scene.EQUAL if equal else Scene.SAME if moves else Scene.OTHER if strange else Scene.UNKNOWN,
+        moves=moves,
         light=float(yours[0] - mine[0]),
         warmth=float(yours[2] - mine[2]),
         first_colours=_colours(one),
@@ -174,29 +177,31 @@ def _everywhere() -> Any:
     return None
 
 
-def _move(points: Picture, targets: Picture, shape: tuple[int, int]) -> Move | None:
-    """The motion that the landmarks share, if they share one and it is a camera's."""
-    motion = fit(points, targets, shape, share=AGREED)
-    if motion is None or not _widespread(motion, points, targets, shape):
-        return None
-    try:
-        rate = in_units(Geodesic(motion).rate, shape)
-    except ValueError:
-        return None
-    return _as_move(rate, shape)
+def _moves(points: Picture, targets: Picture, shape: tuple[int, int]) -> tuple[Move, ...]:
+    """The motion that the landmarks share, if they share one all over the picture; with a second one beside it where
+    many others share that, in a strip at least. Things near and far move differently before one camera."""
+    found: list[Move] = []
+    fewest = FEWEST
+    while len(found) < 2 and (motion := fit(points, targets, shape, share=AGREED)) is not None:
+        missed = np.linalg.norm(project(motion, points) - targets, axis=1)
+        near = missed < TOLERANCE
+        if near.sum() < fewest or min(_spans(points[near], shape), _spans(targets[near], shape)) < (1 if found else 2):
+            break
+        try:
+            found.append(_as_move(in_units(Geodesic(motion).rate, shape), shape))
+        except ValueError:
+            break
+        fewest = max(FEWEST, round(NEARLY * near.sum()))
+        far = missed > 2 * TOLERANCE
+        points, targets = points[far], targets[far]
+    return tuple(found)
 
 
-def _widespread(motion: Homography, points: Picture, targets: Picture, shape: tuple[int, int]) -> bool:
-    ahead = np.column_stack([points, np.ones(len(points))]) @ motion.T
-    agreeing = np.linalg.norm(ahead[:, :2] / ahead[:, 2:] - targets, axis=1) < 3.0
-    for places in (points[agreeing], targets[agreeing]):
-        if len(places) < FEWEST:
-            return False
-        # The middle eight tenths: one stray point should not stretch what the others span.
-        spans = np.quantile(places, 0.9, axis=0) - np.quantile(places, 0.1, axis=0)
-        if (spans < SPREAD * 0.8 * np.array([shape[1], shape[0]])).any():
-            return False
-    return True
+def _spans(places: Picture, shape: tuple[int, int]) -> int:
+    """In how many directions they span the picture, 0 … 2; the middle eight tenths of them, for one stray point should
+    not stretch the others."""
+    reach = np.quantile(places, 0.9, axis=0) - np.quantile(places, 0.1, axis=0)
+    return int((reach >= SPREAD * 0.8 * np.array([shape[1], shape[0]])).sum())
 
 
 def _as_move(rate: Homography, shape: tuple[int, int]) -> Move:
