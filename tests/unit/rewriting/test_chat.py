@@ -354,6 +354,21 @@ def test_more_fields_reach_the_body(house: ExitStack) -> None:
     assert model.heard[0].body["chat_template_kwargs"] == {"enable_thinking": False}
 
 
+@pytest.mark.parametrize("prompt", ["A cat looks up at the sky", "一只黑猫好奇地看着天空，镜头升高", "黑猫"])
+def test_no_reason_repeats_what_the_customer_wrote_or_showed(house: ExitStack, prompt: str) -> None:
+    def echo(heard: Heard) -> Act:
+        return Refuses(status=400, message=f"bad input: {heard.words[-60:]}")
+
+    def show(heard: Heard) -> Act:
+        return Refuses(status=400, message=f"bad picture {heard.pictures[0][:150]} in it")
+
+    told = reason(chat(model_of(house, echo), vision="yes"), prompt)
+    assert "400" in told
+    assert not any(letters in told for letters in (prompt[:8], prompt[-8:]))
+    told = reason(chat(model_of(house, show), vision="yes"), prompt)
+    assert "bad picture data:… in it" in told
+
+
 def test_a_lenient_rewriter_keeps_the_prompt(house: ExitStack) -> None:
     model = model_of(house, Refuses(status=500))
     assert Lenient(chat(model)).rewrite(ORDER, FIRST, LAST, silent) == ORDER

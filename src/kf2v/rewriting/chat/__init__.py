@@ -31,6 +31,8 @@ TRIES = 2
 SHOWN_SIDE = 768
 #: seconds before asking again where the endpoint names no time, and the most it may name
 PAUSE, LONGEST_PAUSE = 0.5, 20.0
+#: letters of a prompt that nobody else comes up with by chance
+REPEATING = 12
 #: statuses by which an endpoint may mean that pictures are not for it
 _UNSEEING = frozenset({400, 404, 413, 415, 422, 500, 501})
 
@@ -68,7 +70,7 @@ class Chat:
         try:
             return self._rewritten(prompt, first, last, asking)
         except Unanswered as error:
-            raise RewriteFailed from error
+            raise RewriteFailed from _discreet(error, prompt)
 
     def probe(self, seconds: float) -> str:
         """Whether it answers at all: the first words of what it says. Raises Unanswered."""
@@ -144,6 +146,15 @@ class _Asking:
         while (rest := until - time.monotonic()) > 0:
             self.tick()
             time.sleep(min(rest, 0.2, self.left))
+
+
+def _discreet(error: Unanswered, prompt: str) -> Unanswered:
+    """``error``, fit for a log: endpoints like to repeat what they were sent."""
+    for said in (prompt.strip(), prompt.strip().encode("unicode_escape").decode("ascii")):
+        length = min(len(said), REPEATING)
+        if length and any(said[at : at + length] in error.reason for at in range(len(said) - length + 1)):
+            return Unanswered(f"it answers {error.status}, and its message repeats the prompt", status=error.status)
+    return error
 
 
 def _is_unseeing(error: Unanswered) -> bool:

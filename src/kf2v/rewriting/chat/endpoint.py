@@ -1,6 +1,7 @@
 """One question to one chat endpoint, answered in time or given up; the only module that knows the client library."""
 
 import asyncio
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,8 @@ TICK = 0.2
 CONNECT = 5.0
 #: letters of a stranger's message that are repeated in ours
 REPEATED = 200
+
+_DATA = re.compile(r"data:image/[\w.+;-]*,[\w+/=]*")
 
 Message: TypeAlias = dict[str, Any]
 
@@ -113,7 +116,7 @@ class Endpoint:
         return _read(found)
 
     def _refused(self, status: int, message: str, headers: Mapping[str, str]) -> Unanswered:
-        said = " ".join(message.split())
+        said = _DATA.sub("data:…", " ".join(message.split()))
         if self._api_key:
             said = said.replace(self._api_key, "***")
         try:

@@ -31,7 +31,9 @@ FEWEST = 15
 #: apart than this (Bhattacharyya, 0 … 1), are of two scenes. On 35 pairs, landmarks of related pictures were found
 #: again by 14 % and more, but for two by 2 %, whose colours were 0.1 and 0.3 apart; those of strangers by 9 % at most,
 #: with colours 0.5 to 1.0 apart.
-KINDRED, APART = 0.08, 0.55
+STRANGE, APART = 0.08, 0.55
+#: With more landmarks found again, and colours nearer, than this they are of one scene, whatever moved
+KINDRED, NEAR = 0.2, 0.5
 #: grey levels, averaged around a place, that two savings of one picture differ by at most, as ``morph`` has it
 SAVED_TWICE = 10.0
 #: share of a picture that a colour has to cover to be named
@@ -113,15 +115,21 @@ def look(first: Frame, last: Frame) -> Sight:
     equal = _equal(one, other)
     pairs = _landmarks(one, other)
     moves = () if equal else _moves(pairs.points, pairs.targets, (one.shape[0], one.shape[1]))
-    strange = not moves and pairs.share < KINDRED and _colour_distance(one, other) > APART
     return Sight(
-        scene=Scene.EQUAL if equal else Scene.SAME if moves else Scene.OTHER if strange else Scene.UNKNOWN,
+        scene=Scene.EQUAL if equal else Scene.SAME if moves else _kinship(pairs.share, _colour_distance(one, other)),
         moves=moves,
         light=float(yours[0] - mine[0]),
         warmth=float(yours[2] - mine[2]),
         first_colours=_colours(one),
         last_colours=_colours(other),
     )
+
+
+def _kinship(share: float, distance: float) -> Scene:
+    """What the ``share`` of landmarks found again and the ``distance`` of colours say."""
+    if share < STRANGE and distance > APART:
+        return Scene.OTHER
+    return Scene.SAME if share > KINDRED and distance < NEAR else Scene.UNKNOWN
 
 
 def _reduced(frame: Frame) -> Frame:
@@ -178,22 +186,25 @@ def _everywhere() -> Any:
 
 
 def _moves(points: Picture, targets: Picture, shape: tuple[int, int]) -> tuple[Move, ...]:
-    """The motion that the landmarks share, if they share one all over the picture; with a second one beside it where
-    many others share that, in a strip at least. Things near and far move differently before one camera."""
+    """The motion that many landmarks share, and a second one beside it where nearly as many of the others share that:
+    things near and far move differently before one camera. None unless these landmarks span the whole picture."""
     found: list[Move] = []
+    witnesses: list[Picture] = []
     fewest = FEWEST
     while len(found) < 2 and (motion := fit(points, targets, shape, share=AGREED)) is not None:
         missed = np.linalg.norm(project(motion, points) - targets, axis=1)
-        near = missed < TOLERANCE
-        if near.sum() < fewest or min(_spans(points[near], shape), _spans(targets[near], shape)) < (1 if found else 2):
+        near, far = missed < TOLERANCE, missed > 2 * TOLERANCE
+        if near.sum() < fewest or min(_spans(points[near], shape), _spans(targets[near], shape)) < 1:
             break
         try:
             found.append(_as_move(in_units(Geodesic(motion).rate, shape), shape))
         except ValueError:
             break
+        witnesses.append(points[near])
         fewest = max(FEWEST, round(NEARLY * near.sum()))
-        far = missed > 2 * TOLERANCE
         points, targets = points[far], targets[far]
+    if not found or _spans(np.concatenate(witnesses), shape) < 2:
+        return ()
     return tuple(found)
 
 
