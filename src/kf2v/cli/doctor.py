@@ -217,9 +217,6 @@ def rewriter(settings: Settings) -> Finding:
     began = time.monotonic()
     try:
         build_chat(settings).probe(min(settings.rewrite_timeout, PROBE))
-    except ImportError:
-        fix = "pip install openai"
-        return Finding(name="rewriter", state=State.FAIL, detail="the openai library is missing", fix=fix)
     except Unanswered as error:
         fix = "see KF2V_REWRITE_BASE_URL, _MODEL and _API_KEY; " + (
             "until then prompts stay as they are" if kept else "until then tasks fail with RewriteFailed"

@@ -114,6 +114,18 @@ def test_words_bend_the_way_of_a_picture_that_moves(name: str) -> None:
     assert not any(other(seen) for also, (_, _, other) in MOVES.items() if also not in {name, "push in"}), seen
 
 
+@pytest.mark.parametrize(
+    ("slow", "plain", "fast"),
+    [("slowly push in", "push in", "quickly push in"), ("镜头缓慢推近", "镜头推近", "镜头快速推近")],
+)
+def test_a_slow_move_goes_less_far_and_a_fast_one_farther(slow: str, plain: str, fast: str) -> None:
+    reached = [
+        max(move(homography(FIRST, film("still", prompt)[at])).zoom for at in range(70, 120, 5))
+        for prompt in (slow, plain, fast)
+    ]
+    assert reached[0] + 0.005 < reached[1] < reached[2] - 0.005, reached
+
+
 @pytest.mark.parametrize(("pair", "prompt"), [("still", "手持镜头"), ("gently moving", "handheld camera")])
 def test_a_hand_shakes_a_picture_a_little_and_never_stops(pair: str, prompt: str) -> None:
     worded, bare = film(pair, prompt), film(pair, "fixed camera")

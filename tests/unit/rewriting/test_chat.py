@@ -5,21 +5,26 @@ import io
 import socket
 import threading
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from kf2v.errors import Canceled, RewriteFailed
 from kf2v.rewriting.chat import SHOWN_SIDE, Chat
+from kf2v.rewriting.chat.answer import Nonsense, tidy
 from kf2v.rewriting.chat.endpoint import Endpoint, Unanswered
+from kf2v.rewriting.language import Language
 from kf2v.rewriting.lenient import Lenient
 from kf2v.rewriting.rules import Rules
 from kf2v.video import Frame
-from kf2v.wire.v1.text import PROMPT_LIMIT
+from kf2v.wire.v1.text import PROMPT_LIMIT, cut
 from language_model import KEY, Act, Babbles, Hangs, Heard, LanguageModel, Refuses, Says, listening
 
 ORDER = "A cat looks up."
@@ -244,6 +249,25 @@ def test_nonsense_is_asked_about_once_more_and_then_it_is_a_failure(house: ExitS
     model = model_of(house, garbage)
     reason(chat(model))
     assert len(model.heard) == 2
+
+
+@given(st.text(), st.sampled_from([None, "en", "zh"]), st.booleans())
+@example("*" * 100_000, None, False)
+@example("<think>" * 100_000, None, False)
+@example("“「" * 800, None, False)
+@example("</think>" * 100_000 + "A cat.", "en", True)
+@example("Prompt: " * 300, "en", False)
+@settings(deadline=None)
+def test_of_any_answer_there_is_a_short_line_of_text_or_nonsense(
+    text: str, language: Language | None, cut_short: bool
+) -> None:
+    try:
+        told = tidy(text, prompt=ORDER, language=language, cut_short=cut_short)
+    except Nonsense:
+        return
+    assert told.strip() == told != ""
+    assert cut(told, PROMPT_LIMIT) == told
+    assert not any(unicodedata.category(mark) in ("Cc", "Cs", "Co") for mark in told)
 
 
 def test_nonsense_and_then_sense_is_sense(house: ExitStack) -> None:

@@ -12,10 +12,9 @@ from kf2v.wire.v1.text import PROMPT_LIMIT, cut
 #: characters beyond which an answer is no prompt that ran over but something else
 FAR_TOO_LONG = 4 * PROMPT_LIMIT
 
-_THOUGHT = re.compile(r"<(think|thinking|thought|reasoning)\b[^>]*>.*?</\1\s*>", re.DOTALL | re.IGNORECASE)
-#: the beginning of a thought is often in the chat template, and its end alone in the answer
-_TAIL_OF_THOUGHT = re.compile(r"^.*</(?:think|thinking|thought|reasoning)\s*>", re.DOTALL | re.IGNORECASE)
-_ENDLESS_THOUGHT = re.compile(r"<(?:think|thinking|thought|reasoning)\b[^>]*>", re.IGNORECASE)
+#: The beginning of a thought is often in the chat template, and its end alone in the answer.
+_THOUGHT_BEGINS = re.compile(r"<(?:think|thinking|thought|reasoning)\b[^<>]*>", re.IGNORECASE)
+_THOUGHT_ENDS = re.compile(r"</(?:think|thinking|thought|reasoning)\s*>", re.IGNORECASE)
 _FENCE = re.compile(r"^```\w*\n(.*?)\n?```$", re.DOTALL)
 _LABEL = re.compile(
     r"^(?:\*\*|#+ )?(?:(?:here(?:'s| is| are)|sure|certainly|of course|okay)\b[^\n]{0,80}:\s*\n+"
@@ -46,13 +45,14 @@ def tidy(text: str, *, prompt: str, language: Language | None, cut_short: bool =
     ``prompt`` is the customer's, ``language`` what the answer must be written in, None accepts any. ``cut_short`` means
     that the model was stopped in the middle.
     """
-    said = _unwrapped(_without_thoughts(_plain(text)))
-    if not said:
+    bare = _without_thoughts(_plain(text))
+    if len(bare) > FAR_TOO_LONG:
+        raise Nonsense(f"it has {len(bare)} characters")
+    said = _unwrapped(bare)
+    if not any(map(str.isalpha, said)):
         raise Nonsense("it is empty")
     if _REFUSAL.match(said) and not _REFUSAL.match(prompt):
         raise Nonsense("it is a refusal")
-    if len(said) > FAR_TOO_LONG:
-        raise Nonsense(f"it has {len(said)} characters")
     if language is not None and language_of(said) != language:
         raise Nonsense("it is in another language than the prompt")
     return _shortened(said, cut_short=cut_short)
@@ -76,9 +76,9 @@ def _visible(mark: str) -> str:
 
 
 def _without_thoughts(text: str) -> str:
-    text = _TAIL_OF_THOUGHT.sub("", _THOUGHT.sub("", text))
-    begun = _ENDLESS_THOUGHT.search(text)
-    return (text[: begun.start()] if begun else text).strip()
+    """What comes after the last thought, up to one that was never ended."""
+    answer = _THOUGHT_ENDS.split(text)[-1]
+    return _THOUGHT_BEGINS.split(answer, maxsplit=1)[0].strip()
 
 
 def _unwrapped(text: str) -> str:

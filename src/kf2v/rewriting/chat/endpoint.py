@@ -89,7 +89,10 @@ class Endpoint:
         return await call
 
     async def _ask(self, messages: Sequence[Message], seconds: float) -> Reply:
-        import openai
+        try:
+            import openai
+        except ImportError as error:
+            raise Unanswered("the library for it is not installed: pip install openai") from error
 
         client = openai.AsyncOpenAI(
             base_url=self._base_url,
