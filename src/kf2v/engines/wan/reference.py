@@ -9,7 +9,6 @@ ends. Not run on a GPU yet.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,17 +29,18 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import (
     AutoImageProcessor,
-    AutoTokenizer,
     BatchFeature,
     CLIPVisionModel,
     UMT5EncoderModel,
 )
 
 from kf2v.engines import Scene
+from kf2v.engines.wan.checkpoint import components
 from kf2v.engines.wan.checkpoint.bundle import Bundle
 from kf2v.engines.wan.checkpoint.error import CheckpointError
 from kf2v.engines.wan.checkpoint.source import TensorSource
 from kf2v.engines.wan.clip import Framing, stretched
+from kf2v.engines.wan.dit import Pace
 from kf2v.engines.wan.family import DitShape, Family
 from kf2v.engines.wan.geometry import FRAMES
 from kf2v.engines.wan.schedule import TRAIN_STEPS, Schedule
@@ -68,23 +68,17 @@ class Around:
 
     @classmethod
     def load(
-        cls, base: Path, family: Family, *, device: torch.device, dtype: torch.dtype, vae_dtype: torch.dtype
+        cls, bundle: Bundle, *, device: torch.device, dtype: torch.dtype, vae_dtype: torch.dtype, framing: Framing
     ) -> Around:
-        """From a diffusers directory. Raises CheckpointError."""
-        try:
-            return cls(
-                tokenizer=AutoTokenizer.from_pretrained(base / "tokenizer", local_files_only=True),
-                text_encoder=_placed(UMT5EncoderModel.from_pretrained(base / "text_encoder", dtype=dtype), device),
-                vae=_placed(AutoencoderKLWan.from_pretrained(base / "vae", torch_dtype=vae_dtype), device),
-                image_encoder=_placed(CLIPVisionModel.from_pretrained(base / "image_encoder", dtype=dtype), device)
-                if family.clip
-                else None,
-                image_processor=AutoImageProcessor.from_pretrained(base / "image_processor") if family.clip else None,
-            )
-        except (OSError, ValueError, RuntimeError) as error:
-            raise CheckpointError(
-                base, f"cannot be read by diffusers: {error}", "fetch it: kf2v models pull"
-            ) from error
+        """From whatever directory ``bundle`` has. Raises CheckpointError."""
+        cropping = bundle.family.clip and framing == "diffusers"
+        return cls(
+            tokenizer=components.tokenizer(bundle),
+            text_encoder=_placed(components.text_encoder(bundle, dtype), device),
+            vae=_placed(components.vae(bundle, vae_dtype), device),
+            image_encoder=_placed(components.image_encoder(bundle, dtype), device) if bundle.family.clip else None,
+            image_processor=_cropping(bundle.base) if cropping else None,
+        )
 
 
 class Heard:
@@ -110,7 +104,7 @@ class Stock:
             raise ValueError(f"{family.id} has {family.experts} transformers, not {len(experts)}")
         self.family = family
         seer: Any = around.image_encoder
-        framed = seer is not None and framing == "wan"
+        framed = family.clip and framing == "wan"
         parts: dict[str, Any] = {
             "tokenizer": around.tokenizer,
             "text_encoder": around.text_encoder,
@@ -138,11 +132,7 @@ class Stock:
 
         ``vae_dtype``: diffusers' documentation keeps the VAE in fp32.
         """
-        if bundle.layout != "diffusers":
-            raise CheckpointError(
-                bundle.base, "is no diffusers directory", "use one as base; its transformers may be in any format"
-            )
-        around = Around.load(bundle.base, bundle.family, device=device, dtype=dtype, vae_dtype=vae_dtype)
+        around = Around.load(bundle, device=device, dtype=dtype, vae_dtype=vae_dtype, framing=framing)
         experts = [transformer(bundle.shape, source, device=device, dtype=dtype) for source in bundle.experts]
         return cls(bundle.family, experts, around, framing=framing)
 
@@ -205,12 +195,12 @@ class Stock:
         experts = [expert for expert in (self.pipeline.transformer, self.pipeline.transformer_2) if expert is not None]
         total = schedule.steps * passes * len(experts[0].blocks)
         done = 0
-        leash = _Leash(self.pipeline.device)
+        pace = Pace(self.pipeline.device, ahead=AHEAD)
 
         def block_done(*_: object) -> None:
             nonlocal done
             done += 1
-            leash.pull()
+            pace.step()
             watch.report("denoise", done / total)
 
         def begin(*_: object) -> None:
@@ -294,24 +284,6 @@ def _boundary(schedule: Schedule) -> float:
     return (times[high] + times[high + 1]) / 2 / TRAIN_STEPS
 
 
-class _Leash:
-    """Keeps the host from running far ahead of the GPU, so that calling off does not have to wait for its queue."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._cuda = device.type == "cuda"
-        self._behind: deque[torch.cuda.Event] = deque()
-
-    def pull(self) -> None:
-        """Call after each piece of work; waits until no more than ``AHEAD`` of them are unfinished."""
-        if not self._cuda:
-            return
-        event = torch.cuda.Event()
-        event.record()
-        self._behind.append(event)
-        if len(self._behind) > AHEAD:
-            self._behind.popleft().synchronize()
-
-
 class _Stretch:
     """Shows pictures to CLIP as Wan does, called as diffusers' image processors are."""
 
@@ -328,3 +300,11 @@ class _Stretch:
 def _placed(model: Any, device: torch.device) -> Any:
     module: nn.Module = model
     return module.eval().requires_grad_(False).to(device)
+
+
+def _cropping(base: Path) -> Any:
+    """The image processor that a diffusers directory has."""
+    try:
+        return AutoImageProcessor.from_pretrained(base / "image_processor", local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(base / "image_processor", f"cannot be read: {error}", "use Wan's framing") from error
