@@ -94,3 +94,7 @@ for (kind, (dtype, tolerance)), (out, rows) in itertools.product(KINDS.items(), 
 for kind, (dtype, tolerance) in KINDS.items():
     x = numbers(TOKENS, WIDTH, dtype=dtype)
     each(lambda n, x=x: (n.rows(x),), f"rows-{kind}", tolerance)
+
+for kind, (dtype, tolerance) in KINDS.items():
+    x, y = numbers(TOKENS, WIDTH, dtype=dtype), numbers(TOKENS, WIDTH, dtype=dtype)
+    each(lambda n, x=x, y=y: (n.steered(x.clone(), y, 9.0, 2.5, 0.25),), f"steered-{kind}", tolerance)

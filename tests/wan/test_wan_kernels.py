@@ -40,6 +40,7 @@ def test_every_kernel_does_what_the_reference_does() -> None:
         *(f"rms-{kind}" for kind in ("fp32", "bf16")),
         *(f"gelu-{kind}-{out}" for kind in ("fp32", "bf16") for out in ("same", "rows")),
         *(f"rows-{kind}" for kind in ("fp32", "bf16")),
+        *(f"steered-{kind}" for kind in ("fp32", "bf16")),
     ]
 
 

@@ -125,6 +125,19 @@ def _quantise(x, out, scale, d, block: tl.constexpr):
     _put(h, out, scale, token, at, inside, d, True)
 
 
+@triton.jit
+def _steer(positive, negative, out, d, scale, tau, alpha, block: tl.constexpr):
+    token = tl.program_id(0).to(tl.int64)
+    at = tl.arange(0, block)
+    inside = at < d
+    towards = tl.load(positive + token * d + at, mask=inside, other=0.0).to(tl.float32)
+    away = scale * towards - (scale - 1.0) * tl.load(negative + token * d + at, mask=inside, other=0.0).to(tl.float32)
+    most = tau * tl.maximum(tl.sum(tl.abs(towards), axis=0), _LEAST)
+    shorter = tl.minimum(most / tl.maximum(tl.sum(tl.abs(away), axis=0), _LEAST), 1.0)
+    h = alpha * shorter * away + (1.0 - alpha) * towards
+    tl.store(out + token * d + at, h.to(out.dtype.element_ty), mask=inside)
+
+
 class TritonNorms:
     """The operations of :class:`kf2v.engines.wan.ops.norm.Norms`, fused."""
 
@@ -199,6 +212,12 @@ class TritonNorms:
         out, scale = _room(x, rows=True)
         _quantise[(x.shape[0],)](x, out, scale, x.shape[1], **_sizes(x.shape[1]))
         return Rows(out, scale)
+
+    def steered(self, positive: Tensor, negative: Tensor, scale: float, tau: float, alpha: float) -> Tensor:
+        positive, negative = positive.contiguous(), negative.contiguous()
+        d = positive.shape[1]
+        _steer[(positive.shape[0],)](positive, negative, positive, d, scale, tau, alpha, **_sizes(d))
+        return positive
 
 
 def _room(x: Tensor, *, rows: bool, over: Tensor | None = None) -> tuple[Tensor, Tensor]:
