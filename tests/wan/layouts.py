@@ -48,7 +48,7 @@ def scaled(tensors: Mapping[str, Tensor], *, leaf: str = "weight_scale", rows: b
 
 def save(path: Path, tensors: Mapping[str, Tensor]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+    save_file({name: tensor.clone().contiguous() for name, tensor in tensors.items()}, path)  # nothing shared
     return path
 
 

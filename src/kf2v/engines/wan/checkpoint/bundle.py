@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from kf2v.engines.wan.checkpoint.error import CheckpointError
-from kf2v.engines.wan.checkpoint.files import Files, weights_in
+from kf2v.engines.wan.checkpoint.files import STEM, Files, weights_in
 from kf2v.engines.wan.checkpoint.source import TensorSource
 from kf2v.engines.wan.checkpoint.verify import Checked, check_structure, described
 from kf2v.engines.wan.family import A14B, FLF2V, DitShape, Family
@@ -120,16 +120,14 @@ def _family(base: Path, shape: DitShape, experts: int) -> Family:
 
 
 def _expert(paths: Sequence[Path]) -> Files:
+    """A file; or a folder with weights under diffusers' and Wan's name, or with one file under any."""
     path = paths[0]
     if not path.is_dir():
         return Files.of([path])
-    try:
-        return Files.of(weights_in(path))
-    except CheckpointError as error:
-        single = sorted(path.glob("*.safetensors"))
-        if len(single) == 1 and "-of-" not in single[0].name:
-            return Files.of(single)
-        raise error
+    held = sorted(path.glob("*.safetensors"))
+    if len(held) == 1 and not held[0].name.startswith(STEM) and not any(path.glob("*.index.json")):
+        return Files.of(held)
+    return Files.of(weights_in(path))
 
 
 def _check_order(experts: tuple[str, ...]) -> None:

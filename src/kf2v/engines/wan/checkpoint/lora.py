@@ -96,9 +96,10 @@ def read_lora(path: Path, strength: float = 1.0) -> LoraFile:
         other = next((ending for ending in OTHERS if any(name.endswith(ending) for name in strangers)), "")
         found = f"has {len(strangers)} tensors that mean nothing to a Wan transformer: {listed(sorted(strangers))}"
         raise CheckpointError(path, f"{found} ({other} is not read)" if other else found, REMEDY)
-    if not modules:
+    changes = _changes(path, modules)
+    if not changes:
         raise CheckpointError(path, "changes nothing", REMEDY)
-    return LoraFile(path=path, strength=strength, changes=_changes(path, modules))
+    return LoraFile(path=path, strength=strength, changes=changes)
 
 
 def _target(name: str) -> tuple[str, str]:
