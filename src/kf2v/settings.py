@@ -18,6 +18,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from kf2v.catalog.models import MODELS
 from kf2v.net.guard import AllowedHosts
 
 #: where settings are looked for, the first one wins
@@ -166,6 +167,13 @@ class Settings(BaseSettings):
     @classmethod
     def _readable_hosts(cls, value: frozenset[str]) -> frozenset[str]:
         AllowedHosts(value)  # what workers make of it later; a server whose workers all die of it serves nobody
+        return value
+
+    @field_validator("wan_weights")
+    @classmethod
+    def _known_models(cls, value: dict[str, str | WanWeights]) -> dict[str, str | WanWeights]:
+        if strangers := sorted(value.keys() - MODELS.keys()):
+            raise ValueError(f"should name models among {', '.join(MODELS)}, not {', '.join(strangers)}")
         return value
 
     @field_validator("public_url")

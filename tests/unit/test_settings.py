@@ -37,3 +37,8 @@ def test_weights_may_be_written_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_misspelled_weights_are_refused() -> None:
     with pytest.raises(ValueError, match="expert"):
         Settings(wan_weights={"wan2.2-kf2v-flash": {"base": "x", "expert": "y"}})  # type: ignore[dict-item]
+
+
+def test_weights_of_an_unknown_model_are_refused() -> None:
+    with pytest.raises(ValueError, match="wan9"):
+        Settings(wan_weights={"wan9": "full"})
