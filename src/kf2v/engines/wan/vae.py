@@ -19,7 +19,7 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor, nn
 
 from kf2v.engines import EngineUnavailable
-from kf2v.engines.wan.checkpoint.error import CheckpointError
+from kf2v.engines.wan.checkpoint import Bundle, CheckpointError, components
 from kf2v.errors import AlgorithmError
 from kf2v.video import Frame
 
@@ -39,24 +39,18 @@ class Vae:
         _known(model, where)
         self.device, self.dtype = device, dtype
         model = model.eval().requires_grad_(False)
+        self._model: Any = model.to(device, dtype)
         if device.type == "cuda":
-            # cuDNN's 3D convolutions are written for it; the layers keep it to the end.
-            self._model: Any = model.to(device, dtype, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        else:
-            self._model = model.to(device, dtype)
+            channels_last(self._model)
         self._mean, self._spread = (
             torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1, 1)
             for values in (model.config.latents_mean, model.config.latents_std)
         )
 
     @classmethod
-    def load(cls, folder: Path, *, device: torch.device, dtype: torch.dtype) -> Vae:
-        """The VAE of a diffusers folder (``config.json`` and safetensors). Raises CheckpointError."""
-        try:
-            model = AutoencoderKLWan.from_pretrained(folder, torch_dtype=dtype, local_files_only=True)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise CheckpointError(folder, f"holds no VAE that can be read: {error}", REMEDY) from error
-        return cls(model, device=device, dtype=dtype, where=folder)
+    def load(cls, bundle: Bundle, *, device: torch.device, dtype: torch.dtype) -> Vae:
+        """Of ``bundle``, whatever its layout. Raises CheckpointError, and EngineUnavailable as above."""
+        return cls(components.vae(bundle, dtype), device=device, dtype=dtype, where=bundle.base)
 
     @torch.inference_mode()
     def encode(self, chunks: Iterable[Tensor]) -> Tensor:
@@ -96,6 +90,18 @@ class Vae:
     def _placed(self, tensor: Tensor) -> Tensor:
         tensor = tensor.to(self.device, self.dtype)
         return tensor.contiguous(memory_format=torch.channels_last_3d) if self.device.type == "cuda" else tensor
+
+
+def channels_last(model: nn.Module) -> None:
+    """Lay out every weight as cuDNN's convolutions like it; layers keep to it to the end.
+
+    Weight by weight, for ``Module.to`` takes one format, and the VAE has convolutions over pictures beside those
+    over time.
+    """
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for weight in model.parameters():
+        if weight.ndim in formats:
+            weight.data = weight.data.contiguous(memory_format=formats[weight.ndim])
 
 
 def chunk_of(frame: Frame) -> Tensor:
