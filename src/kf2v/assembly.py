@@ -20,6 +20,7 @@ from kf2v.blobs import Blobs
 from kf2v.catalog.regions import REGIONS
 from kf2v.clock import HOUR, SECOND, Clock, SystemClock
 from kf2v.engines import Engine, EngineUnavailable
+from kf2v.engines.standby import Standby
 from kf2v.links import Signer
 from kf2v.rewriting import Rewriter
 from kf2v.server.app import App
@@ -270,14 +271,15 @@ def wan_weights(settings: Settings) -> "dict[str, Weights]":
 
 
 def build_engine(settings: Settings, *, seat: int = 0) -> Engine:
-    """The engine of these settings, or the one that stands in for it where it cannot work.
+    """The engine of these settings, and behind it the one that stands in wherever it cannot work.
 
     Raises EngineUnavailable where nothing is to stand in, or that cannot work either.
     """
+    alone = settings.fallback_engine in ("", settings.engine)
     try:
-        return ENGINES[settings.engine](settings, seat)
+        engine = ENGINES[settings.engine](settings, seat)
     except EngineUnavailable as error:
-        if settings.fallback_engine in ("", settings.engine):
+        if alone:
             raise
         log.warning(
             "engine cannot work here, another stands in",
@@ -287,6 +289,7 @@ def build_engine(settings: Settings, *, seat: int = 0) -> Engine:
             fix=error.fix,
         )
         return ENGINES[settings.fallback_engine](settings, seat)
+    return engine if alone else Standby(engine, lambda: ENGINES[settings.fallback_engine](settings, seat))
 
 
 def build_recipe(
