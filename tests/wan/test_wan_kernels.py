@@ -41,6 +41,7 @@ def test_every_kernel_does_what_the_reference_does() -> None:
         *(f"gelu-{kind}-{out}" for kind in ("fp32", "bf16") for out in ("same", "rows")),
         *(f"rows-{kind}" for kind in ("fp32", "bf16")),
         *(f"steered-{kind}" for kind in ("fp32", "bf16")),
+        *(f"cast-{kind}-{name}" for kind in ("fp32", "bf16") for name in ("whole", "centred")),
     ]
 
 

@@ -173,9 +173,7 @@ class Dit:
         return Context(tuple(layers))
 
     @torch.no_grad()
-    def forward(
-        self, latents: Tensor, timestep: float, context: Context, on_block: OnBlock = lambda _: None
-    ) -> Tensor:
+    def forward(self, latents: Tensor, timestep: float, context: Context, on_block: OnBlock = lambda _: None) -> Tensor:
         """latents [1, 36, T, h, w] at ``timestep`` (1000·σ) → velocity [1, 16, T, h, w], in ``dtype``.
 
         ``on_block`` hears of each block once the device has finished the one before it, and may raise to stop.

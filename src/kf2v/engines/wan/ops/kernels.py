@@ -138,6 +138,30 @@ def _steer(positive, negative, out, d, scale, tau, alpha, block: tl.constexpr):
     tl.store(out + token * d + at, h.to(out.dtype.element_ty), mask=inside)
 
 
+@triton.jit
+def _cast(x, mean, descale, out, stride, d, centred: tl.constexpr, block: tl.constexpr):
+    token = tl.program_id(0).to(tl.int64)
+    at = tl.arange(0, block)
+    inside = at < d
+    h = tl.load(x + token * stride + at, mask=inside, other=0.0).to(tl.float32)
+    if centred:
+        h = h - tl.load(mean + at, mask=inside, other=0.0)
+    h = tl.minimum(tl.maximum(h / tl.load(descale), -_MOST), _MOST)
+    tl.store(out + token * d + at, h.to(out.dtype.element_ty), mask=inside)
+
+
+def cast_tokens(x: Tensor, mean: Tensor | None, descale: Tensor) -> Tensor:
+    """``attention.cast_in_torch`` in one pass: x [L, N, D], tokens any distance apart, to e4m3."""
+    length, heads, channels = x.shape
+    if x.stride(2) != 1 or x.stride(1) != channels:
+        x = x.contiguous()
+    out = torch.empty(x.shape, dtype=E4M3, device=x.device)
+    d = heads * channels
+    less = descale if mean is None else mean.contiguous()
+    _cast[(length,)](x, less, descale, out, x.stride(0), d, centred=mean is not None, **_sizes(d))
+    return out
+
+
 class TritonNorms:
     """The operations of :class:`kf2v.engines.wan.ops.norm.Norms`, fused."""
 
