@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from kf2v.engines import EngineUnavailable, Scene, Watch
+from kf2v.engines import Scene, Watch
 from kf2v.engines.wan.checkpoint import Bundle, CheckpointError, open_bundle
 from kf2v.engines.wan.colour import Ends
 from kf2v.engines.wan.geometry import FPS, generation_size, resized
 from kf2v.engines.wan.profiles import Options, Plan, choose, fits, needed
-from kf2v.engines.wan.readiness import Machine, look, missing_weights, readiness
+from kf2v.engines.wan.readiness import Machine, look, missing_weights
+from kf2v.engines.wan.readiness import readiness as lack  # the module keeps its name
 from kf2v.engines.wan.weights import Weights
 from kf2v.errors import AlgorithmError, Unavailable
 from kf2v.video import Clip, Frame
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from kf2v.engines.wan.resident import Resident
     from kf2v.engines.wan.vae import Vae
 
-__all__ = ["EngineUnavailable", "Options", "Wan", "Weights", "readiness"]
+__all__ = ["Options", "Wan", "Weights"]
 
 log = structlog.get_logger(__name__)
 
@@ -64,7 +65,7 @@ class Wan:
 
         ``look`` finds GPUs; ``room`` says how many bytes a device has left, None for one that cannot be asked.
         """
-        lacking = readiness(weights, options, look=look)
+        lacking = lack(weights, options, look=look)
         if lacking is not None:
             raise lacking
         absent = missing_weights(weights)
@@ -104,14 +105,14 @@ class Wan:
         made_at = generation_size(size, native=self._options.native_1080p)
         smaller = replace(scene, first=resized(scene.first, made_at), last=resized(scene.last, made_at))
         timed = _Stopwatch(watch)
-        with self._working, self._pause.held(), self._told(scene.model):
+        with self._working, self._pause.held(), self._told(wanted.model):
             resident = self._ready(wanted, timed)
             latents = resident.latents(smaller, timed, frames=self._options.frames)
             timed.lap()
-        frames = self._frames(scene, resident.vae, latents, timed)
+        frames = self._frames(scene, wanted.model, resident.vae, latents, timed)
         return Clip(size=size, fps=FPS, count=self._options.frames, frames=frames)
 
-    def _frames(self, scene: Scene, vae: Vae, latents: Tensor, watch: _Stopwatch) -> Iterator[Frame]:
+    def _frames(self, scene: Scene, model: str, vae: Vae, latents: Tensor, watch: _Stopwatch) -> Iterator[Frame]:
         from kf2v.engines.wan.film import developed
 
         count = self._options.frames
@@ -120,12 +121,12 @@ class Wan:
         def on_frame(index: int) -> None:
             watch.report("decode", index / count)
 
-        with self._pause.held(), self._told(scene.model):
+        with self._pause.held(), self._told(model):
             yield from ends.correct(developed(vae, latents, size_of(scene.first), on_frame=on_frame))
         watch.report("decode", 1.0)
         watch.lap()
         close = {} if ends.closeness is None else {k: round(v, 2) for k, v in asdict(ends.closeness).items()}
-        log.info("clip made", model=scene.model, seconds=watch.seconds, **close)
+        log.info("clip made", model=model, seconds=watch.seconds, **close)
 
     def _wanted(self, model: str) -> Weights:
         """What ``model`` runs on, or the only one there is, where no name is given. Raises Unavailable."""
@@ -141,12 +142,10 @@ class Wan:
         if key in self._loaded:
             return self._loaded[key]
         watch.report("load", 0.0)
-        import torch
-
         from kf2v.engines.wan.resident import RUNTIMES
 
         bundle = open_bundle(wanted)
-        device = torch.device("cuda" if self._options.device == "auto" else self._options.device)
+        device = _device(self._options)
         plan = _plan(bundle, self._options, device)
         log.info("model is loaded", model=wanted.model, plan=plan.sentence)
         if self._loaded and not _beside(plan, bundle, self._room(device)):
@@ -251,6 +250,14 @@ def _called(method: weakref.WeakMethod[Callable[[], None]]) -> None:
     then = method()
     if then is not None:
         then()
+
+
+def _device(options: Options) -> torch.device:
+    import torch
+
+    if options.device != "auto":
+        return torch.device(options.device)
+    return torch.device("cuda", options.seat % torch.cuda.device_count())
 
 
 def _plan(bundle: Bundle, options: Options, device: torch.device) -> Plan:
