@@ -125,7 +125,12 @@ def card(device: torch.device) -> dict[str, Any]:
 def _asked(device: torch.device) -> dict[str, Any]:
     """Readings only; nothing is set."""
     index = device.index or 0
-    command = ["nvidia-smi", f"--id={index}", f"--query-gpu={','.join(_ASKED.values())}", "--format=csv,noheader,nounits"]
+    command = [
+        "nvidia-smi",
+        f"--id={index}",
+        f"--query-gpu={','.join(_ASKED.values())}",
+        "--format=csv,noheader,nounits",
+    ]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
     except (OSError, subprocess.SubprocessError):

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from bench.wan.card import Taken, card, emptied, timed
-from bench.wan.scale import LIMITS, Scale
-from kf2v.engines.wan.ops import Unusable, Weights, attention, linear
+from bench.wan.card import Taken, emptied, timed
+from bench.wan.scale import Scale
+from kf2v.engines.wan.limits import H100
+from kf2v.engines.wan.ops import Unusable, Weights, linear
+from kf2v.engines.wan.ops.attention import attention, coded
 
 #: the order in which they are tried
 VARIANTS = ("sdpa", "cudnn", "cudnn_fp8", "flash", "sage")
@@ -85,7 +87,7 @@ def _attention(scale: Scale, tokens: int, device: torch.device) -> Iterator[dict
     for name in VARIANTS:
         row = facts | {"kind": name}
         try:
-            variant, passed = attention.attention(name, device)  # type: ignore[arg-type]
+            variant, passed = attention(name, device)  # type: ignore[arg-type]
         except Unusable as why:
             yield row | {"unusable": str(why)}
             continue
@@ -95,7 +97,7 @@ def _attention(scale: Scale, tokens: int, device: torch.device) -> Iterator[dict
         told = _told(lambda variant=variant: variant(q, k, v), flops, "fp8" if "fp8" in name else "bf16", device)
         yield row | told | ({} if variant.name == name else {"unusable": f"{variant.name} stood in while it was timed"})
         emptied(device)
-    coding = _told(lambda: attention.coded(q, k, v), 1.0, "fp8", device)
+    coding = _told(lambda: coded(q, k, v), 1.0, "fp8", device)
     yield facts | {"kind": "coding q, k, v for fp8", "ms": coding.get("ms"), "unusable": coding.get("unusable")}
 
 
@@ -112,7 +114,7 @@ def _told(work: Callable[[], object], flops: float, limit: str, device: torch.de
         taken: Taken = timed(work, device)
     except (RuntimeError, Unusable) as why:
         return {"unusable": (str(why).splitlines() or [type(why).__name__])[0][:200]}
-    return taken.told(flops, LIMITS[limit])
+    return taken.told(flops, H100[limit])
 
 
 def table(result: dict[str, Any]) -> Iterator[str]:
@@ -128,6 +130,3 @@ def table(result: dict[str, Any]) -> Iterator[str]:
             yield f"{row['tokens']:>7}  {name:28}{row['ms']:>9.2f}{row['tflops']:>9.0f}{row['share']:>9.0%}"
         else:
             yield f"{row['tokens']:>7}  {name:28}{row['ms']:>9.2f}"
-
-
-__all__ = ["card", "measure", "table"]

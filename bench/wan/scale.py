@@ -8,9 +8,6 @@ from kf2v.engines.wan.family import A14B, DitShape, Family
 from kf2v.engines.wan.geometry import FRAMES, tokens
 from kf2v.video import Size
 
-#: FLOP/s that an H100 does not exceed in practice: dense products on random data, and attention in the FA3 paper
-#: (wan-engine.md, section 6); shares are of these
-LIMITS = {"bf16": 790e12, "fp8": 1500e12}
 #: seconds per video of five seconds in four steps: what this project wants on one H100
 TARGETS = {"480P": 8.0, "720P": 28.0}
 #: times faster than diffusers with the same weights and steps

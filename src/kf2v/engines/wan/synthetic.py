@@ -8,19 +8,14 @@ multiply faster than real weights do.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from diffusers import AutoencoderKLWan
-from torch import Tensor, nn
-from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
+from torch import Tensor
 
 from kf2v.engines.wan.family import IMAGE_TOKENS, DitShape, Family
-
-Module = TypeVar("Module", bound=nn.Module)
 
 #: how far norms' weights lie around 1, and biases and tables around 0
 SPREAD = 0.05
@@ -112,74 +107,3 @@ def drawn(name: str, shape: tuple[int, ...], generator: torch.Generator, *, dtyp
         return numbers.mul_(SPREAD)
     fan_in = torch.Size(shape[1:]).numel()
     return numbers.mul_(fan_in**-0.5)
-
-
-def text_encoder(sizes: Sizes, *, device: torch.device, dtype: torch.dtype, seed: int = 0) -> UMT5EncoderModel:
-    """umT5's encoder, ready to encode."""
-    with _building(device, dtype):
-        model = UMT5EncoderModel(UMT5Config(**sizes.text))
-    return _redrawn(model, seed)
-
-
-def image_encoder(sizes: Sizes, *, device: torch.device, dtype: torch.dtype, seed: int = 0) -> CLIPVisionModel:
-    """CLIP's half that sees."""
-    with _building(device, dtype):
-        model = CLIPVisionModel(CLIPVisionConfig(**sizes.clip))
-    return _redrawn(model, seed)
-
-
-def vae(sizes: Sizes, *, device: torch.device, dtype: torch.dtype, seed: int = 0) -> AutoencoderKLWan:
-    """Wan's VAE, both halves."""
-    with _building(device, dtype):
-        model = AutoencoderKLWan(**sizes.vae)
-    return _redrawn(model, seed)
-
-
-class Syllables:
-    """Stands in for umT5's tokenizer, whose vocabulary is a download: every character is a number, none of them right.
-
-    Called as diffusers and kf2v call the real one.
-    """
-
-    def __init__(self, vocabulary: int) -> None:
-        self._vocabulary = vocabulary
-
-    def __call__(self, texts: list[str], *, max_length: int, **how: object) -> Tokens:
-        del how
-        ids = torch.zeros(len(texts), max_length, dtype=torch.long)
-        present = torch.zeros_like(ids)
-        for row, text in enumerate(texts):
-            numbers = [*(3 + ord(char) % (self._vocabulary - 3) for char in text[: max_length - 1]), 1]
-            ids[row, : len(numbers)] = torch.tensor(numbers)
-            present[row, : len(numbers)] = 1
-        return Tokens(input_ids=ids, attention_mask=present)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tokens:
-    """What a tokenizer gives."""
-
-    #: [texts, length]
-    input_ids: Tensor
-    #: [texts, length], 1 where there is text
-    attention_mask: Tensor
-
-
-@contextmanager
-def _building(device: torch.device, dtype: torch.dtype) -> Generator[None]:
-    """New modules come into being on ``device`` in ``dtype``: 11 GB of umT5 never pass through the host."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        with torch.device(device):
-            yield
-    finally:
-        torch.set_default_dtype(before)
-
-
-def _redrawn(model: Module, seed: int) -> Module:
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            generator = torch.Generator(parameter.device).manual_seed(zlib.crc32(name.encode()) ^ seed)
-            parameter.copy_(drawn(name, tuple(parameter.shape), generator, dtype=parameter.dtype))
-    return model.eval().requires_grad_(False)
