@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from dataclasses import replace
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from kf2v.cli import dispatch
 from kf2v.engines.wan.checkpoint import Bundle, CheckpointError, components, encoders, open_bundle, verify
 from kf2v.engines.wan.weights import Weights
 from wan import layouts, tiny
@@ -304,3 +306,22 @@ def test_a_bundle_elsewhere_is_told_by_its_own_path(bundle: Bundle, tmp_path: Pa
     moved = replace(bundle, base=tmp_path / "gone")
     with pytest.raises(CheckpointError, match="gone/text_encoder"):
         components.text_encoder(moved, torch.float32)
+
+
+def test_the_command_line_checks_every_value(
+    flf2v_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dispatch(["models", "check", str(flf2v_dir), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "ok": True,
+        "values": True,
+        "checks": [{"weights": str(flf2v_dir), "ok": True}],
+    }
+    folder = copied(flf2v_dir, tmp_path / "bad")
+    layouts.rewritten(
+        folder / "transformer" / layouts.WEIGHTS,
+        lambda t: {**t, "proj_out.weight": torch.full_like(t["proj_out.weight"], math.nan)},
+    )
+    assert dispatch(["models", "check", str(folder), "--quick"]) == 0
+    assert dispatch(["models", "check", str(folder)]) == 1
+    assert "proj_out.weight has NaN" in capsys.readouterr().out

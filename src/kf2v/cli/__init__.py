@@ -46,8 +46,8 @@ for command in (run.run, serve.serve, create.create, inspect.inspect):
     app.command()(command)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(keys.app, name="keys")
-for command in (models.models, doctor.doctor):
-    app.command()(command)
+app.add_typer(models.app, name="models")
+app.command()(doctor.doctor)
 app.add_typer(config.app, name="config")
 for command in (env.env, completion.completion, help.help):
     app.command()(command)
