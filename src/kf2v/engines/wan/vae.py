@@ -38,13 +38,14 @@ class Vae:
         """Raises EngineUnavailable if this diffusers walks in another way, CheckpointError for another VAE."""
         _known(model, where)
         self.device, self.dtype = device, dtype
-        model = model.eval().requires_grad_(False)
-        self._model: Any = model.to(device, dtype)
+        self._model: Any = model.eval().requires_grad_(False)
+        self._model.to(device, dtype)
+        config: Any = model.config
         if device.type == "cuda":
             channels_last(self._model)
         self._mean, self._spread = (
             torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1, 1)
-            for values in (model.config.latents_mean, model.config.latents_std)
+            for values in (config.latents_mean, config.latents_std)
         )
 
     @classmethod
@@ -132,8 +133,9 @@ def _known(model: Any, where: str | Path) -> None:
     coders = {"encoder": {_MEMORY, _PLACE}, "decoder": {_MEMORY, _PLACE, _BEGINNING}}
     for name, wanted in coders.items():
         coder = getattr(model, name, None)
-        offered = set(inspect.signature(coder.forward).parameters) if isinstance(coder, nn.Module) else set()
-        if not wanted <= offered or not _memory(coder):
+        walks = isinstance(coder, nn.Module) and bool(_memory(coder))
+        offered = set(inspect.signature(coder.forward).parameters) if isinstance(coder, nn.Module) else set[str]()
+        if not walks or not wanted <= offered:
             raise EngineUnavailable(
                 f"The Wan VAE of diffusers {diffusers.__version__} cannot be walked latent by latent: "
                 f"its {name} takes {', '.join(sorted(offered)) or 'nothing'}, not {', '.join(sorted(wanted))}.",
