@@ -67,7 +67,7 @@ def measure(scale: Scale, device: torch.device) -> dict[str, Any]:
     wanted: dict[str, Tensor] = {}
     rows: list[dict[str, Any]] = []
     builds: dict[str, float] = {}
-    for linear, variants in groupby(VARIANTS if device.type == "cuda" else WALKED, key=lambda variant: variant.linear):
+    for linear, variants in groupby(_variants(device), key=lambda variant: variant.linear):
         begin = settled(device)
         ops = Ops.best(device, linear=linear, attention="sdpa", norm="torch")
         with peak(device) as building:
@@ -85,7 +85,42 @@ def measure(scale: Scale, device: torch.device) -> dict[str, Any]:
             emptied(device)
         del dit
         emptied(device)
-    return {"forwards": rows, "seconds_to_build": builds}
+    return {"forwards": rows, "seconds_to_build": builds, "one_block": list(_one_block(scale, device))}
+
+
+def _one_block(scale: Scale, device: torch.device) -> Iterator[dict[str, Any]]:
+    """How near one block in every variant comes to plain PyTorch in bf16, at full width; aim: cosine of 0.99 or more.
+
+    Between the block and what is compared lies only the head, which is the same in all of them.
+    """
+    shape = replace(scale.shape, layers=1)
+    tier, size = next(iter(scale.films.items()))
+    wanted: dict[str, Tensor] = {}
+    for variant in _variants(device):
+        ops, row = _asked(variant, device)
+        if ops is not None:
+            dit = Dit(shape, RandomTensors(shape), ops, device, torch.bfloat16)
+            latents, context = _inputs(scale, size, dit)
+            found = dit.forward(latents, TIMESTEP, context).float()
+            row |= _likeness(found, wanted.setdefault(tier, found))
+        yield row
+
+
+def _variants(device: torch.device) -> tuple[Variant, ...]:
+    return VARIANTS if device.type == "cuda" else WALKED
+
+
+def _asked(variant: Variant, device: torch.device) -> tuple[Ops | None, dict[str, Any]]:
+    """The very operations of ``variant``; None, and why, where others would stand in."""
+    ops = Ops.best(device, linear=variant.linear, attention=variant.attention, norm=variant.norm)
+    if _called(ops) == variant.name:
+        return ops, {"variant": variant.name}
+    why = f"{_called(ops)} would stand in: {'; '.join(ops.passed_over)}"
+    return None, {"variant": variant.name, "unusable": why}
+
+
+def _called(ops: Ops) -> str:
+    return f"{ops.linear}, {ops.attend.name}, {ops.norms.name}"
 
 
 def _inputs(scale: Scale, size: Size, dit: Dit) -> tuple[Tensor, Context]:
@@ -112,11 +147,10 @@ def _row(
     wanted: dict[str, Tensor],
     device: torch.device,
 ) -> dict[str, Any]:
-    ops = Ops.best(device, linear=variant.linear, attention=variant.attention, norm=variant.norm)
-    got = f"{ops.linear}, {ops.attend.name}, {ops.norms.name}"
-    row: dict[str, Any] = {"tier": tier, "variant": variant.name}
-    if got != variant.name:
-        return row | {"unusable": f"{got} would stand in: {'; '.join(ops.passed_over)}"}
+    ops, row = _asked(variant, device)
+    row["tier"] = tier
+    if ops is None:
+        return row
     dit.ops = replace(dit.ops, attend=ops.attend, cross=ops.cross, norms=ops.norms)
     count = flops(scale.shape, grid(size, scale.frames))
     try:
@@ -128,9 +162,8 @@ def _row(
     limit = least_seconds(count, linear=variant.linear, attention=variant.attention, limits=H100)
     told = taken.told(count.forward, H100["fp8"])
     told |= {"share_of_its_own_limit": limit / taken.median, "limit_ms": limit * 1e3, **held}
-    still = f"{ops.linear}, {ops.attend.name}, {ops.norms.name}"
-    if still != variant.name:
-        told["unusable"] = f"{still} stood in while it was timed"
+    if _called(dit.ops) != variant.name:
+        told["unusable"] = f"{_called(dit.ops)} stood in while it was timed"
     return row | told | _likeness(found, wanted.setdefault(tier, found))
 
 
@@ -159,5 +192,7 @@ def table(result: dict[str, Any]) -> Iterator[str]:
             f"{row['tier']:6}{row['variant']:30}{row['ms']:>9.1f}{row['tflops']:>9.0f}{row['share']:>9.0%}"
             f"{row['share_of_its_own_limit']:>8.0%}{row.get('peak_gb', 0):>7.1f}{row['cosine']:>9.5f}"
         )
+    alike = ", ".join(f"{row['variant']} {row['cosine']:.5f}" for row in result["one_block"] if "cosine" in row)
+    yield f"cosine of one block to the first: {alike}"
     told = ", ".join(f"{kind} {seconds:.0f} s" for kind, seconds in result["seconds_to_build"].items())
     yield f"drawing and coding the weights: {told}"
