@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kf2v.engines.wan.checkpoint import Scaled
-from kf2v.engines.wan.ops import Ops, Rows, Unusable, Weights, attention, linear
-from kf2v.engines.wan.ops.attention import Chain, CudnnFp8, Sdpa, cast_in_torch, coded, emulated_fp8
+from kf2v.engines.wan.ops import Ops, Rows, Unusable, Weights, linear
+from kf2v.engines.wan.ops.attention import Chain, CudnnFp8, Sdpa, attention, cast_in_torch, coded, emulated_fp8
 from kf2v.engines.wan.ops.linear import E4M3, apply, dense, pack, quantised, quantised_rows
 from wan.drawn import DrawnSource, drawn_block_shape
 from wan.test_wan_dit import HeldSource

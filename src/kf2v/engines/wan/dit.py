@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -21,7 +21,7 @@ from kf2v.engines.wan.family import TEXT_TOKENS, DitShape
 from kf2v.engines.wan.guidance import Nag
 from kf2v.engines.wan.offload import Block, Blocks, Offload
 from kf2v.engines.wan.ops import Activations, Ops, Weights
-from kf2v.engines.wan.ops.linear import LinearKind, pack
+from kf2v.engines.wan.ops.linear import LinearKind, dense, pack
 from kf2v.engines.wan.ops.rope import Rope, rope
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ LONGEST_PERIOD = 10_000.0
 #: eps of the image embedding's norms, torch's own default
 IMAGE_EPS = 1e-5
 #: told the index of the block just done
-OnBlock = Callable[[int], None]
+OnBlock: TypeAlias = Callable[[int], None]
+#: (q, k, v), [L, heads, head_dim] each → [L, d]
+Attend: TypeAlias = Callable[[Tensor, Tensor, Tensor], Activations]
 
 #: the linear layers a block needs while denoising, each from the named ones of the checkpoint
 FORWARD_LAYERS = {
@@ -122,11 +124,14 @@ class Dit:
     ) -> None:
         """Read the weights block by block, straight to ``device``; ``on_block`` hears of each.
 
-        Raises CheckpointError from ``source`` for what it cannot read.
+        Raises CheckpointError from ``source`` for what it cannot read, and ValueError when ``ulysses`` has a number
+        of GPUs that the heads cannot be shared by.
         """
         self.shape, self.dtype, self.device = shape, dtype, torch.device(device)
         self.ops = ops
         self._ulysses = ulysses
+        if ulysses is not None and shape.heads % ulysses.size:
+            raise ValueError(f"{shape.heads} heads cannot be shared evenly by {ulysses.size} GPUs")
         self._reader = _Reader(source, self.device, dtype, ops.linear)
         self._entrance = _Entrance(shape, self._reader)
         self._tables = torch.cat(  # [layers, 6, d] fp32
@@ -182,20 +187,22 @@ class Dit:
         grid = self._grid(latents)
         turns = self._rope(grid)
         x = self._entrance.tokens(latents, grid)  # [L, d]
-        if self._ulysses is not None:
-            here = self._ulysses.part(len(x))
-            x, turns = x[here].contiguous(), turns.part(here.start, here.stop)
+        share = None if self._ulysses is None else self._ulysses.share(len(x))
+        if share is not None:
+            x, turns = x[share.here].contiguous(), turns.part(share.here.start, share.here.stop)
         factors, offsets, gates = self._modulations(timestep)
-        x = self._through_blocks(x, turns, factors, offsets, gates, context, on_block)
-        patches = self.ops.apply(x, self._head["head"], self.dtype)  # [L, 16·4]
-        if self._ulysses is not None:
-            patches = self._ulysses.gather(patches)
+        attend = self.ops.attend if share is None else share.around(self.ops.attend)
+        h = self._through_blocks(x, turns, attend, factors, offsets, gates, context, on_block)
+        patches = self.ops.apply(h, self._head["head"], self.dtype)  # [L, 16·4]
+        if share is not None:
+            patches = share.gather(patches)
         return self._unpatched(patches, grid)
 
     def _through_blocks(
         self,
         x: Tensor,
         turns: Rope,
+        attend: Attend,
         factors: Tensor,
         offsets: Tensor,
         gates: Tensor,
@@ -213,7 +220,7 @@ class Dit:
         h: Activations = norms.modulated(x, factors[0], offsets[0], eps, rows=self._rows(0, "qkv"))
         with closing(self._blocks.each()) as blocks:
             for index, block in enumerate(blocks):
-                y = self._attended(h, block, turns)
+                y = self._attended(h, block, turns, attend)
                 wide, plus = block["norm2.weight"], block["norm2.bias"]
                 x, h = norms.added(x, y, gates[2 * index], wide, plus, eps, rows=self._rows(index, "cross_q"))
                 y = self._read(h, block, index, context)
@@ -226,12 +233,11 @@ class Dit:
                 on_block(index)
         return h
 
-    def _attended(self, h: Activations, block: Block, turns: Rope) -> Tensor:
+    def _attended(self, h: Activations, block: Block, turns: Rope, attend: Attend) -> Tensor:
         """Self-attention of h [L, d]: [L, d]."""
         qkv = self.ops.apply(h, Weights.of("qkv", block), self.dtype)  # [L, 3·d]
         q, k, v = self.ops.norms.turned(qkv, block["norm_q"], block["norm_k"], turns, self.shape.eps)
         del qkv
-        attend = self.ops.attend if self._ulysses is None else self._ulysses.around(self.ops.attend)
         return self.ops.apply(attend(q, k, v), Weights.of("out", block), self.dtype)
 
     def _read(self, h: Activations, block: Block, index: int, context: Context) -> Tensor:
@@ -240,13 +246,16 @@ class Dit:
         q = self.ops.norms.rms(q, block["cross_norm_q"], self.shape.eps)
         q = q.unflatten(-1, (self.shape.heads, -1))  # [L, N, D]
         layer = context.layers[index]
-        out = self.ops.cross(q, *layer.text)
+        out = self._reading(q, layer.text)
         if context.avoided is not None and context.nag is not None and context.nag.scale != 1:
-            nag, negative = context.nag, self.ops.cross(q, *context.avoided[index].text)
+            nag, negative = context.nag, self._reading(q, context.avoided[index].text)
             out = self.ops.norms.steered(out, negative, nag.scale, nag.tau, nag.alpha)
         if layer.image is not None:
-            out = out + self.ops.cross(q, *layer.image)
+            out = out + self._reading(q, layer.image)
         return self.ops.apply(out, Weights.of("cross_out", block), self.dtype)
+
+    def _reading(self, q: Tensor, pair: tuple[Tensor, Tensor]) -> Tensor:
+        return dense(self.ops.cross(q, *pair), self.dtype)
 
     def _fed_forward(self, h: Activations, block: Block, index: int) -> Tensor:
         inner = self.ops.apply(h, Weights.of("up", block), self.dtype)  # [L, ffn]
@@ -326,6 +335,9 @@ class Dit:
             raise ValueError(f"the image embedding knows {shape.image_tokens} tokens, not {image.shape[1]}")
 
 
+_NATIVE: LinearKind = "native"
+
+
 class _Reader:
     """A source, and how its tensors are wanted."""
 
@@ -344,7 +356,7 @@ class _Reader:
         native: bool = False,
         dtype: torch.dtype | None = None,
     ) -> dict[str, Weights]:
-        kind: LinearKind = "native" if native else self._kind
+        kind = _NATIVE if native else self._kind
         return {
             name: pack(
                 self._source, [f"{where}{part}" for part in parts], kind, dtype=dtype or self.dtype, device=self.device

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import math
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
@@ -119,7 +119,7 @@ class Blocks:
             slots = self._offload.ahead + 1
             self._rooms = [torch.empty(size, dtype=torch.uint8, device=self._device) for _ in range(slots)]
 
-    def each(self) -> Iterator[Block]:
+    def each(self) -> Generator[Block]:
         """The blocks one after the other, on the device; each is there until the next one is asked for.
 
         One pass at a time. A pass may be left in the middle.
@@ -173,15 +173,16 @@ class _CudaLane:
             self._stream.wait_event(self._left[slot])
         else:  # the room itself was made by the working stream, which may still be busy with what lay there before
             self._stream.wait_stream(torch.cuda.current_stream(self._device))
+        self._copied.setdefault(slot, torch.cuda.Event())
         with torch.cuda.stream(self._stream):
             room[: packed.numel()].copy_(packed, non_blocking=True)
-            self._copied[slot] = self._stream.record_event()
+            self._copied[slot].record(self._stream)
 
     def arrive(self, slot: int) -> None:
         torch.cuda.current_stream(self._device).wait_event(self._copied[slot])
 
     def leave(self, slot: int) -> None:
-        self._left[slot] = torch.cuda.current_stream(self._device).record_event()
+        self._left.setdefault(slot, torch.cuda.Event()).record(torch.cuda.current_stream(self._device))
 
 
 def _packed(block: Block, *, pin: bool) -> _Packed:

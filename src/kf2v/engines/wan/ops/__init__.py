@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from kf2v.engines.wan.ops import linear as linears
-from kf2v.engines.wan.ops.attention import Attention, AttentionName, Unusable, attention
+from kf2v.engines.wan.ops.attention import Attention, AttentionName, Unusable
+from kf2v.engines.wan.ops.attention import attention as choose
 from kf2v.engines.wan.ops.linear import Activations, LinearKind, Rows, Weights
 from kf2v.engines.wan.ops.norm import Norms, TorchNorms
 
@@ -83,7 +84,7 @@ class Ops:
     @classmethod
     def reference(cls) -> Ops:
         """Everything in plain torch."""
-        plain, _ = attention("sdpa", "cpu")
+        plain, _ = choose("sdpa", "cpu")
         return cls(linear="native", attend=plain, cross=plain, norms=TorchNorms())
 
     def apply(self, x: Activations, weights: Weights, dtype: torch.dtype) -> Tensor:
@@ -137,10 +138,10 @@ def _try_linear(kind: LinearKind, device: torch.device) -> None:
 
 def _attention(name: AttentionName, device: torch.device, passed: list[str]) -> Attention:
     try:
-        variant, reasons = attention(name, device)
+        variant, reasons = choose(name, device)
     except Unusable as why:
         passed.append(str(why))
-        return attention("sdpa", device)[0]
+        return choose("sdpa", device)[0]
     passed.extend(reasons)
     return variant
 

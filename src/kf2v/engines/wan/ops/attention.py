@@ -52,7 +52,8 @@ class Unusable(Exception):
 class Attention(Protocol):
     """Softmax(q·kᵀ / sqrt(D))·v."""
 
-    name: AttentionName
+    @property
+    def name(self) -> AttentionName: ...
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Activations:
         """q [L, N, D], k and v [S, N, D] of one dtype → [L, N·D] in that dtype, or in fp8 where the hardware writes
@@ -329,6 +330,7 @@ class Chain:
 
     @property
     def name(self) -> AttentionName:
+        """Of the variant now in use."""
         return self._variants[0].name
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Activations:
@@ -404,8 +406,8 @@ def _try(variant: Attention, device: torch.device) -> None:
 
 
 def _sdpa(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    heads_first = (x.transpose(0, 1)[None] for x in (q, k, v))  # [1, N, L, D]
-    return F.scaled_dot_product_attention(*heads_first)[0].transpose(0, 1).flatten(-2)
+    query, key, value = (x.transpose(0, 1)[None] for x in (q, k, v))  # [1, N, L, D]
+    return F.scaled_dot_product_attention(query, key, value)[0].transpose(0, 1).flatten(-2)
 
 
 def _descale(most: Tensor) -> Tensor:

@@ -6,6 +6,8 @@ has ``TorchNorms``. Checked through Triton's interpreter on a CPU; not run on a 
 A program takes one token: its d channels lie in the registers of one block, padded to a power of two. Sums, norms
 and angles are fp32, whatever comes in and goes out.
 """
+# pyright: reportArgumentType=false
+# Triton's constexpr parameters take plain numbers
 
 import torch
 import triton
@@ -255,5 +257,5 @@ def _room(x: Tensor, *, rows: bool, over: Tensor | None = None) -> tuple[Tensor,
 
 def _sizes(d: int) -> dict[str, int]:
     """A block that holds d channels, and 32 of them per thread."""
-    block = triton.next_power_of_2(d)
+    block = 1 << (d - 1).bit_length()
     return {"block": block, "num_warps": min(16, max(1, block // 1024))}
