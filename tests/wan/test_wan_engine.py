@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -355,6 +357,23 @@ def test_a_clip_under_way_outlives_its_model(weights: dict[str, Weights]) -> Non
     clip = engine.generate(scene(model="flash"), Notes())
     engine.unload()
     assert len(list(clip.frames)) == 5
+
+
+def test_nothing_of_a_model_stays_behind(weights: dict[str, Weights]) -> None:
+    """Not even where a clip was left in the middle."""
+    engine = Wan(weights, OPTIONS)
+    clip = engine.generate(scene(model="plus-4", negative="a dog"), Notes())
+    next(clip.frames)
+    (model,) = engine._loaded.values()
+    assert isinstance(model, Native)
+    parts = [model.vae, model.text, model.clip, *model.experts]
+    alive = [weakref.ref(part) for part in parts if part is not None]
+    del model, parts
+    engine.unload()
+    assert sum(part() is not None for part in alive) == 1  # the VAE, which the clip still needs
+    del clip
+    gc.collect()
+    assert not any(part() is not None for part in alive)
 
 
 def test_a_model_that_nobody_named_is_refused(engine: Wan) -> None:

@@ -34,7 +34,7 @@ def nothing(index: int) -> None:
 
 
 def decoders() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("wan-decode")]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("wan-")]
 
 
 def test_frames_come_as_the_vae_decodes_them(vae: Vae) -> None:

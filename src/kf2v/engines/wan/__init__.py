@@ -10,7 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -105,7 +105,7 @@ class Wan:
         made_at = generation_size(size, native=self._options.native_1080p)
         smaller = replace(scene, first=resized(scene.first, made_at), last=resized(scene.last, made_at))
         timed = _Stopwatch(watch)
-        with self._working, self._pause.held(), self._told(wanted.model):
+        with self._working, self._pause.held(), self._told(wanted.model), self._current():
             resident = self._ready(wanted, timed)
             latents = resident.latents(smaller, timed, frames=self._options.frames)
             timed.lap()
@@ -145,7 +145,7 @@ class Wan:
         from kf2v.engines.wan.resident import RUNTIMES
 
         bundle = open_bundle(wanted)
-        device = _device(self._options)
+        device = self._device()
         plan = _plan(bundle, self._options, device)
         log.info("model is loaded", model=wanted.model, plan=plan.sentence)
         if self._loaded and not _beside(plan, bundle, self._room(device)):
@@ -154,6 +154,20 @@ class Wan:
         on_load = partial(watch.report, "load")
         self._loaded[key] = runtime.load(bundle, plan, self._options, device=device, on_load=on_load)
         return self._loaded[key]
+
+    def _device(self) -> torch.device:
+        import torch
+
+        if self._options.device != "auto":
+            return torch.device(self._options.device)
+        return torch.device("cuda", self._options.seat % torch.cuda.device_count())
+
+    def _current(self) -> AbstractContextManager[object]:
+        """Meanwhile, this thread works on the device: kernels run on the current one, whatever their tensors say."""
+        import torch
+
+        device = self._device()
+        return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
     def _forget_if_idle(self) -> None:
         """Called when nothing has been asked for a while; work that has just begun goes on."""
@@ -250,14 +264,6 @@ def _called(method: weakref.WeakMethod[Callable[[], None]]) -> None:
     then = method()
     if then is not None:
         then()
-
-
-def _device(options: Options) -> torch.device:
-    import torch
-
-    if options.device != "auto":
-        return torch.device(options.device)
-    return torch.device("cuda", options.seat % torch.cuda.device_count())
 
 
 def _plan(bundle: Bundle, options: Options, device: torch.device) -> Plan:

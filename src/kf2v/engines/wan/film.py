@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from torch import Tensor
 
-from kf2v.engines.wan.geometry import resized
+from kf2v.engines.wan.geometry import LATENT_FRAMES, resized
 from kf2v.engines.wan.vae import Vae, pictures
 from kf2v.video import Frame, Size
 
@@ -24,19 +25,19 @@ def developed(vae: Vae, latents: Tensor, size: Size, *, on_frame: Callable[[int]
     """The frames of normalised latents [1,16,T,h,w], enlarged to ``size`` where they are smaller.
 
     One latent, four frames, is decoded ahead; ``on_frame`` is called with 0, 1, … before each frame is given, in the
-    thread that asks, and may raise to stop. However this ends, its thread ends with it.
+    thread that asks, and may raise to stop. However this ends, its threads end with it.
     """
     count = 0
-    for frames in ahead(_batches(vae, latents, size)):
-        while frames:
-            on_frame(count)
-            count += 1
-            yield frames.popleft()
-
-
-def _batches(vae: Vae, latents: Tensor, size: Size) -> Iterator[deque[Frame]]:
-    for chunk in vae.decode(latents):
-        yield deque(resized(frame, size) for frame in pictures(chunk))
+    # Four at once, for one enlargement to 1080P takes a third of the time that a GPU decodes four frames in (38 ms of a
+    # CPU core were measured, about 110 ms are computed).
+    with ThreadPoolExecutor(LATENT_FRAMES, thread_name_prefix="wan-enlarge") as pool:
+        for decoded in ahead(pictures(chunk) for chunk in vae.decode(latents)):
+            frames = deque(pool.map(partial(resized, size=size), decoded))
+            del decoded
+            while frames:
+                on_frame(count)
+                count += 1
+                yield frames.popleft()
 
 
 def ahead(source: Iterator[Made]) -> Iterator[Made]:
