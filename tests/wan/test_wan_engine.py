@@ -292,7 +292,7 @@ def test_what_was_found_and_how_long_it_took_is_logged(engine: Wan) -> None:
 def test_the_choice_is_said_in_one_sentence(weights: dict[str, Weights]) -> None:
     with structlog.testing.capture_logs() as logs:
         Wan(weights, OPTIONS).generate(scene(model="flash"), Notes())
-    assert [line["plan"] for line in logs if line["event"] == "model is loaded"] == ["fast on the CPU"]
+    assert [line["plan"] for line in logs if line["event"] == "model is loaded"] == ["fast for wan2.2-a14b on the CPU"]
 
 
 def test_colour_can_be_left_alone(weights: dict[str, Weights]) -> None:

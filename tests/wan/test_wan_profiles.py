@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from kf2v.engines.wan.family import A14B, FLF2V, Family
-from kf2v.engines.wan.profiles import GB, PLACEMENTS, PROFILES, Options, choose, needed
+from kf2v.engines.wan.profiles import GB, PLACEMENTS, PROFILES, Options, ProfileName, choose, needed
 
 GIB = 1024**3
 PLACED = {placement.name: placement for placement in PLACEMENTS}
@@ -60,6 +60,19 @@ def test_a_card_too_small_for_anything_is_told_so() -> None:
 def test_the_sentence_says_what_was_chosen_and_what_it_was_chosen_for() -> None:
     sentence = choose(80 * GIB, A14B, distilled=True).sentence
     assert sentence == "fast for wan2.2-a14b: fp8, computed 47 GB at 720P of the card's 86 GB, which fits"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "distilled", "said"),
+    [
+        ("quality", True, "its weights are distilled, so it takes 4 steps all the same"),
+        ("fast", False, "its weights are not distilled, so it takes 40 steps all the same"),
+        ("low-vram", False, "which fits"),
+        ("fast", True, "which fits"),
+    ],
+)
+def test_weights_say_how_many_steps_there_are(wanted: ProfileName, distilled: bool, said: str) -> None:
+    assert choose(141 * GIB, A14B, distilled=distilled, wanted=wanted).sentence.endswith(said)
 
 
 @pytest.mark.parametrize("name", PROFILES)

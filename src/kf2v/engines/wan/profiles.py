@@ -73,8 +73,8 @@ class Profile:
     """What the owner wants more of."""
 
     name: ProfileName
-    #: the kind of weights it is meant for: taught to need four steps, or Wan's own
-    distilled: bool
+    #: the kind of weights it is meant for: taught to need four steps, or Wan's own; None: either
+    distilled: bool | None
     #: the names of the placements it may use, the best first
     placements: tuple[str, ...]
     #: attention and matrices as exact as the weights, even where eight bits would be faster
@@ -104,7 +104,7 @@ PROFILES: dict[ProfileName, Profile] = {
         ),
         Profile(
             name="low-vram",
-            distilled=True,
+            distilled=None,
             placements=_OFFLOADED,
             exact=False,
             sentence="blocks come from the host's memory one by one, umT5 works on the CPU",
@@ -161,25 +161,34 @@ def choose(
     """
     if memory is None:
         profile = PROFILES[_own(distilled=distilled) if wanted == "auto" else wanted]
-        return Plan(profile=profile, placement=_placement("bf16"), sentence=f"{profile.name} on the CPU")
+        sentence = f"{profile.name} for {family.id} on the CPU{_unless_meant(profile, family, distilled=distilled)}"
+        return Plan(profile=profile, placement=_placement("bf16"), sentence=sentence)
     candidates: tuple[ProfileName, ...] = (_own(distilled=distilled), "low-vram") if wanted == "auto" else (wanted,)
     for name in candidates:
         profile = PROFILES[name]
         for placement in _possible(profile, eight_bits=eight_bits):
             if fits(needed(family, placement), memory):
-                return _plan(profile, placement, family, memory)
+                return _plan(profile, placement, family, memory, distilled=distilled)
     profile = PROFILES[candidates[-1]]
-    return _plan(profile, _possible(profile, eight_bits=eight_bits)[-1], family, memory)
+    return _plan(profile, _possible(profile, eight_bits=eight_bits)[-1], family, memory, distilled=distilled)
 
 
-def _plan(profile: Profile, placement: Placement, family: Family, memory: int) -> Plan:
+def _plan(profile: Profile, placement: Placement, family: Family, memory: int, *, distilled: bool) -> Plan:
     need = needed(family, placement)
     verdict = "which fits" if fits(need, memory) else "which may not fit"
     sentence = (
         f"{profile.name} for {family.id}: {placement.name}, computed {need / GB:.0f} GB at 720P "
-        f"of the card's {memory / GB:.0f} GB, {verdict}"
+        f"of the card's {memory / GB:.0f} GB, {verdict}{_unless_meant(profile, family, distilled=distilled)}"
     )
     return Plan(profile=profile, placement=placement, sentence=sentence)
+
+
+def _unless_meant(profile: Profile, family: Family, *, distilled: bool) -> str:
+    """A word to whoever asked for a profile that these weights cannot follow: how many steps, they say."""
+    if profile.distilled is None or profile.distilled == distilled:
+        return ""
+    kind, steps = ("distilled", 4) if distilled else ("not distilled", family.steps)
+    return f"; its weights are {kind}, so it takes {steps} steps all the same"
 
 
 def fits(need: int, memory: int) -> bool:
