@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -252,7 +251,7 @@ def _explained(repository: str) -> Iterator[None]:
         raise PullFailed("package", "huggingface_hub is not installed", "pip install 'kf2v[wan]'") from None
     from huggingface_hub import constants
 
-    hub = os.environ.get("HF_ENDPOINT", constants.ENDPOINT)
+    hub = str(constants.ENDPOINT)
     try:
         yield
     except errors.OfflineModeIsEnabled as error:

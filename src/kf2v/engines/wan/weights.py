@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from kf2v.engines.wan.checkpoint.error import CheckpointError
 from kf2v.engines.wan.family import A14B, FLF2V, Family
+from kf2v.engines.wan.fault import CheckpointError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
-from kf2v.engines.wan.checkpoint.error import CheckpointError
 from kf2v.engines.wan.checkpoint.files import STEM, Files, weights_in
 from kf2v.engines.wan.checkpoint.source import TensorSource
-from kf2v.engines.wan.checkpoint.verify import Checked, check_structure, described
+from kf2v.engines.wan.checkpoint.structure import check_structure, described
+from kf2v.engines.wan.checkpoint.values import Checked
 from kf2v.engines.wan.family import A14B, FLF2V, DitShape, Family
+from kf2v.engines.wan.fault import CheckpointError
 from kf2v.engines.wan.weights import Lora, Weights, located
 
 #: diffusers' and Wan's folders of the transformers, high-noise first

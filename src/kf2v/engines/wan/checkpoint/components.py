@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kf2v.engines.wan.checkpoint import encoders
-from kf2v.engines.wan.checkpoint.error import CheckpointError
 from kf2v.engines.wan.checkpoint.files import STEM, weights_in
 from kf2v.engines.wan.checkpoint.header import read_header
+from kf2v.engines.wan.checkpoint.structure import listed
 from kf2v.engines.wan.checkpoint.torch_file import read_torch_file
-from kf2v.engines.wan.checkpoint.verify import ailment_of, listed
+from kf2v.engines.wan.checkpoint.values import ailment_of
+from kf2v.engines.wan.fault import CheckpointError
 
 if TYPE_CHECKING:
     import torch

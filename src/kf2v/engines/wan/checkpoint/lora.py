@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kf2v.engines.wan.checkpoint import names as naming
-from kf2v.engines.wan.checkpoint.error import CheckpointError
 from kf2v.engines.wan.checkpoint.files import READABLE, Place
 from kf2v.engines.wan.checkpoint.header import DAMAGED, read_header
 from kf2v.engines.wan.checkpoint.source import Scaled
-from kf2v.engines.wan.checkpoint.verify import ailment_of, listed, told
+from kf2v.engines.wan.checkpoint.structure import listed, told
+from kf2v.engines.wan.checkpoint.values import ailment_of
+from kf2v.engines.wan.fault import CheckpointError
 
 if TYPE_CHECKING:
     import torch

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from kf2v.engines.wan.checkpoint.error import CheckpointError
 from kf2v.engines.wan.checkpoint.header import DAMAGED, IMPOSTORS
+from kf2v.engines.wan.fault import CheckpointError
 
 if TYPE_CHECKING:
     from torch import Tensor
