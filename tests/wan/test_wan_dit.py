@@ -267,3 +267,29 @@ def test_nag_with_scale_one_is_no_guidance_and_with_more_it_is_some() -> None:
     assert torch.isfinite(guided).all()
     # away from itself is nowhere
     assert apart(dit.forward(latents, 900.0, positive.avoiding(positive, Nag())), plain) <= 1e-6
+
+
+def test_contexts_of_the_same_pictures_share_them() -> None:
+    shape = tiny.FLF2V_SHAPE
+    dit = Dit(shape, HeldSource(tiny.transformer(shape).state_dict()), Ops.reference(), "cpu", torch.float32)
+    latents, text, image = inputs(shape)
+    first, again = dit.prepare(text.flip(2), image), dit.prepare(text, image)
+    shared = dit.prepare(text, like=first)
+    assert shared.layers[1].image is first.layers[1].image
+    assert torch.equal(dit.forward(latents, 900.0, shared), dit.forward(latents, 900.0, again))
+
+
+def test_blocks_at_both_ends_can_be_kept_exact() -> None:
+    shape = drawn_block_shape(heads=1, ffn=256, layers=3)
+    source = DrawnSource(shape, seed=4)
+    latents, text, _ = inputs(shape)
+    latents = latents[:, :, :, :4, :8]
+    found = {}
+    for ends in (0, 1, 2):
+        ops = Ops.best("cpu", attention="emulated_fp8", exact_ends=ends)
+        dit = Dit(shape, source, ops, "cpu", torch.float32)
+        found[ends] = dit.forward(latents, 900.0, dit.prepare(text))
+    exact = Dit(shape, source, Ops.reference(), "cpu", torch.float32)
+    expected = exact.forward(latents, 900.0, exact.prepare(text))
+    assert torch.equal(found[2], expected)
+    assert 0 < apart(found[1], expected) < apart(found[0], expected)

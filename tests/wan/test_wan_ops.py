@@ -227,35 +227,34 @@ def test_a_machine_without_a_card_gets_torchs_attention_and_the_reasons() -> Non
     assert [reason.split(":")[0] for reason in passed] == ["cudnn_fp8", "flash", "cudnn"]
 
 
-class Failing:
-    """An attention that works so many times."""
+class Choosy:
+    """An attention for videos of some lengths only."""
 
     name = "cudnn_fp8"
 
-    def __init__(self, times: int) -> None:
-        self._left = times
+    def __init__(self, *lengths: int) -> None:
+        self._lengths = lengths
+        self.asked: list[int] = []
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        if not self._left:
+        self.asked.append(len(q))
+        if len(q) not in self._lengths:
             raise Unusable("no plan for this shape")
-        self._left -= 1
         return Sdpa()(q, k, v)
 
 
-def test_what_fails_at_work_is_replaced_by_the_next_and_said(caplog: pytest.LogCaptureFixture) -> None:
-    chain: Any = Chain([Failing(1), Sdpa()])  # type: ignore[list-item]
+def test_a_shape_that_is_refused_goes_to_the_next_and_others_stay(caplog: pytest.LogCaptureFixture) -> None:
+    choosy = Choosy(320)
+    chain: Any = Chain([choosy, Sdpa()])  # type: ignore[list-item]
     q, k, v = heads(3)
-    expected = Sdpa()(q, k, v)
-    for name in ("cudnn_fp8", "sdpa", "sdpa"):
-        assert torch.equal(chain(q, k, v), expected)
-        assert chain.name == name
-    assert [record.message for record in caplog.records] == [
-        "attention: cudnn_fp8 is not used any more: no plan for this shape; now sdpa"
-    ]
+    for length in (320, 64, 64, 320):
+        assert torch.equal(chain(q[:length], k, v), Sdpa()(q[:length], k, v))
+    assert choosy.asked == [320, 64, 320]
+    assert caplog.messages == ["attention of 64×2×128 to 320×2×128: not cudnn_fp8: no plan for this shape; now sdpa"]
 
 
 def test_the_last_of_a_chain_says_why_there_is_nothing() -> None:
-    chain: Any = Chain([Failing(0)])  # type: ignore[list-item]
+    chain: Any = Chain([Choosy()])  # type: ignore[list-item]
     with pytest.raises(Unusable, match="no plan"):
         chain(*heads(3))
 

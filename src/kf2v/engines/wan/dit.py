@@ -162,18 +162,23 @@ class Dit:
         return self._blocks.host_bytes + self._prompts.host_bytes
 
     @torch.no_grad()
-    def prepare(self, text: Tensor, image: Tensor | None = None) -> Context:
+    def prepare(self, text: Tensor, image: Tensor | None = None, *, like: Context | None = None) -> Context:
         """text [1, 512, text_dim] (zeros beyond the prompt's tokens), image [1, 514, image_dim] where there is CLIP.
 
-        Keys and values of every layer, so that no step computes them again. Raises ValueError for other shapes.
+        Keys and values of every layer, so that no step computes them again. ``like`` is a context of the same
+        pictures: its part of them is shared instead of ``image`` being read once more. Raises ValueError for other
+        shapes.
         """
-        self._check_context(text, image)
-        words, pictures = self._entrance.text(text[0]), None if image is None else self._entrance.image(image[0])
+        self._check_context(text, image, like)
+        words = self._entrance.text(text[0])
+        pictures = None if image is None or like is not None else self._entrance.image(image[0])
         layers: list[Read] = []
         with closing(self._prompts.each()) as blocks:
             for block in blocks:
                 pair = self._keys_and_values(words, block, "text_kv", "text_norm_k")
-                seen = None if pictures is None else self._keys_and_values(pictures, block, "image_kv", "image_norm_k")
+                seen = None if like is None else like.layers[len(layers)].image
+                if pictures is not None:
+                    seen = self._keys_and_values(pictures, block, "image_kv", "image_norm_k")
                 layers.append(Read(pair, seen))
         return Context(tuple(layers))
 
@@ -191,8 +196,10 @@ class Dit:
         if share is not None:
             x, turns = x[share.here].contiguous(), turns.part(share.here.start, share.here.stop)
         factors, offsets, gates = self._modulations(timestep)
-        attend = self.ops.attend if share is None else share.around(self.ops.attend)
-        h = self._through_blocks(x, turns, attend, factors, offsets, gates, context, on_block)
+        attend, exactly = (
+            variant if share is None else share.around(variant) for variant in (self.ops.attend, self.ops.cross)
+        )
+        h = self._through_blocks(x, turns, (attend, exactly), factors, offsets, gates, context, on_block)
         patches = self.ops.apply(h, self._head["head"], self.dtype)  # [L, 16·4]
         if share is not None:
             patches = share.gather(patches)
@@ -202,7 +209,7 @@ class Dit:
         self,
         x: Tensor,
         turns: Rope,
-        attend: Attend,
+        attends: tuple[Attend, Attend],
         factors: Tensor,
         offsets: Tensor,
         gates: Tensor,
@@ -216,11 +223,13 @@ class Dit:
         token is read and written once between two matrix products.
         """
         eps, norms = self.shape.eps, self.ops.norms
+        attend, exactly = attends
         pace = Pace(self.device)
         h: Activations = norms.modulated(x, factors[0], offsets[0], eps, rows=self._rows(0, "qkv"))
         with closing(self._blocks.each()) as blocks:
             for index, block in enumerate(blocks):
-                y = self._attended(h, block, turns, attend)
+                exact = min(index, self.shape.layers - 1 - index) < self.ops.exact_ends
+                y = self._attended(h, block, turns, exactly if exact else attend)
                 wide, plus = block["norm2.weight"], block["norm2.bias"]
                 x, h = norms.added(x, y, gates[2 * index], wide, plus, eps, rows=self._rows(index, "cross_q"))
                 y = self._read(h, block, index, context)
@@ -323,11 +332,11 @@ class Dit:
         parts = patches.reshape(t, h, w, pt, ph, pw, self.shape.out_channels)
         return parts.permute(6, 0, 3, 1, 4, 2, 5).reshape(1, self.shape.out_channels, t * pt, h * ph, w * pw)
 
-    def _check_context(self, text: Tensor, image: Tensor | None) -> None:
+    def _check_context(self, text: Tensor, image: Tensor | None, like: Context | None) -> None:
         shape = self.shape
         if text.shape != (1, TEXT_TOKENS, shape.text_dim):
             raise ValueError(f"text is [1, {TEXT_TOKENS}, {shape.text_dim}], not {list(text.shape)}")
-        if (image is None) != (shape.image_dim is None):
+        if like is None and (image is None) != (shape.image_dim is None):
             raise ValueError("pictures come through CLIP exactly where the weights have an image embedding")
         if image is not None and (image.shape[0] != 1 or image.shape[2] != shape.image_dim):
             raise ValueError(f"image is [1, tokens, {shape.image_dim}], not {list(image.shape)}")
@@ -335,14 +344,12 @@ class Dit:
             raise ValueError(f"the image embedding knows {shape.image_tokens} tokens, not {image.shape[1]}")
 
 
-_NATIVE: LinearKind = "native"
-
-
 class _Reader:
     """A source, and how its tensors are wanted."""
 
     def __init__(self, source: TensorSource, device: torch.device, dtype: torch.dtype, kind: LinearKind) -> None:
-        self._source, self.device, self.dtype, self._kind = source, device, dtype, kind
+        self._source, self.device, self.dtype = source, device, dtype
+        self._kind: LinearKind = kind
 
     def dense(self, name: str, dtype: torch.dtype) -> Tensor:
         found: Tensor | Scaled = self._source.read(name, device=self.device)
@@ -356,7 +363,7 @@ class _Reader:
         native: bool = False,
         dtype: torch.dtype | None = None,
     ) -> dict[str, Weights]:
-        kind = _NATIVE if native else self._kind
+        kind: LinearKind = "native" if native else self._kind
         return {
             name: pack(
                 self._source, [f"{where}{part}" for part in parts], kind, dtype=dtype or self.dtype, device=self.device

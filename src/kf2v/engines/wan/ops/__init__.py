@@ -49,6 +49,8 @@ class Ops:
     #: from a video's tokens to the prompt's and the pictures'; short, so never fp8
     cross: Attention
     norms: Norms
+    #: so many blocks at either end attend as ``cross`` does; fp8 is said to cost most there, unmeasured on Wan
+    exact_ends: int = 0
     #: why this and nothing faster, for people; empty where nothing was passed over
     passed_over: tuple[str, ...] = ()
 
@@ -60,6 +62,7 @@ class Ops:
         linear: LinearKind | None = None,
         attention: AttentionName | None = None,
         norm: NormName | None = None,
+        exact_ends: int = 0,
     ) -> Ops:
         """The fastest variants ``device`` can run; what is named is taken, or the nearest that works.
 
@@ -76,6 +79,7 @@ class Ops:
             attend=_attention(wanted_attention, device, passed),
             cross=_attention("cudnn" if able >= (8, 0) else "sdpa", device, passed),
             norms=_norms(wanted_norm, device, passed),
+            exact_ends=exact_ends,
             passed_over=tuple(dict.fromkeys(passed)),
         )
         log.info("operations on %s: %s", _called(device, able), ops)

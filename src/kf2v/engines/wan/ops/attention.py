@@ -12,7 +12,7 @@ import importlib
 import importlib.util
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -323,25 +323,30 @@ class _Plan:
 
 
 class Chain:
-    """The first of several variants that can be had, and the next one wherever it turns out it cannot."""
+    """The first of several variants that can be had, and for shapes that one refuses, the next."""
 
-    def __init__(self, variants: list[Attention]) -> None:
-        self._variants = variants
+    def __init__(self, variants: Sequence[Attention]) -> None:
+        self._variants = tuple(variants)
+        #: which variant a shape has come down to
+        self._reached: dict[tuple[torch.Size, torch.Size], int] = {}
 
     @property
     def name(self) -> AttentionName:
-        """Of the variant now in use."""
+        """Of the first."""
         return self._variants[0].name
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Activations:
+        shapes = (q.shape, k.shape)
         while True:
+            at = self._reached.get(shapes, 0)
             try:
-                return self._variants[0](q, k, v)
+                return self._variants[at](q, k, v)
             except Unusable as why:
-                if len(self._variants) == 1:
+                if at + 1 == len(self._variants):
                     raise
-                gone = self._variants.pop(0)
-                log.warning("attention: %s is not used any more: %s; now %s", gone.name, why, self.name)
+                self._reached[shapes] = at + 1
+                gone, other = self._variants[at].name, self._variants[at + 1].name
+                log.warning("attention of %s: not %s: %s; now %s", _said(shapes), gone, why, other)
 
 
 def attention(name: AttentionName, device: torch.device | str) -> tuple[Attention, tuple[str, ...]]:
@@ -422,6 +427,10 @@ def _four(x: Tensor) -> Tensor:
 def _heads_first(shape: torch.Size) -> tuple[list[int], list[int]]:
     tokens, heads, channels = shape
     return [1, heads, tokens, channels], [tokens * heads * channels, channels, heads * channels, 1]
+
+
+def _said(shapes: tuple[torch.Size, torch.Size]) -> str:
+    return " to ".join("×".join(map(str, shape)) for shape in shapes)
 
 
 def _first_line(error: BaseException) -> str:
