@@ -116,6 +116,17 @@ def test_a_base_needs_no_transformers_of_its_own_when_experts_are_named(tmp_path
     assert len(opened(base, *files).experts) == 2
 
 
+def test_single_files_go_with_wans_own_directory_too(tmp_path: Path, a14b_dir: Path) -> None:
+    base = layouts.save_wan_directory(tmp_path / "wan", a14b_dir, tiny.A14B_SHAPE)
+    originals = [{n: -t for n, t in layouts.tensors_of(a14b_dir / name).items()} for name in FOLDERS]
+    files = [
+        layouts.save(tmp_path / f"{noise}.safetensors", layouts.in_wan_names(tensors, "model.diffusion_model."))
+        for noise, tensors in zip(("high", "low"), originals, strict=True)
+    ]
+    for original, source in zip(originals, opened(base, *files).experts, strict=True):
+        assert same(read_all(source), original)
+
+
 def test_wans_names_are_those_that_diffusers_converts(flf2v_dir: Path) -> None:
     """The oracle is diffusers' own converter; only the position embedding, which it loses, is checked by hand."""
     original = layouts.tensors_of(flf2v_dir / "transformer")

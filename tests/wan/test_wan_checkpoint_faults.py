@@ -309,6 +309,26 @@ def test_a_14b_transformer_in_an_flf2v_base_is_recognised(flf2v_dir: Path, a14b_
     assert "a transformer without CLIP, not wan2.1-flf2v" in refusal(flf2v_dir, a14b_dir / DIT)
 
 
+def test_wans_own_directory_of_wan21_i2v_is_recognised(tmp_path: Path, flf2v_dir: Path) -> None:
+    folder = layouts.save_wan_directory(tmp_path / "i2v", flf2v_dir, tiny.FLF2V_SHAPE)
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": "i2v"}))
+    assert "is Wan2.1-I2V, whose picture embedding has no place for a last frame" in refusal(folder)
+
+
+def test_wans_own_directory_of_text_to_video_is_recognised(tmp_path: Path, a14b_dir: Path) -> None:
+    folder = layouts.save_wan_directory(tmp_path / "t2v", a14b_dir, tiny.A14B_SHAPE)
+    for path in folder.rglob("config.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "model_type": "t2v", "in_dim": 16}))
+    assert "is a text-to-video transformer (16 input channels, width 24), which knows no last frame" in refusal(folder)
+
+
+def test_experts_of_two_sizes_are_refused(a14b: Path) -> None:
+    path = a14b / "transformer_2/config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "num_layers": 3}))
+    assert "has two transformers of different sizes" in refusal(a14b)
+
+
 def test_a14b_needs_both_experts(a14b: Path, a14b_dir: Path) -> None:
     assert "which has 2 transformers; 1 found; name high-noise and low-noise" in refusal(a14b_dir, a14b / DIT)
     shutil.rmtree(a14b / "transformer_2")
@@ -376,6 +396,12 @@ def test_code_in_a_pth_file_is_not_run(tmp_path: Path, how: str) -> None:
 def test_a_pth_file_without_named_tensors_is_refused(tmp_path: Path, content: object, said: str) -> None:
     torch.save(content, tmp_path / "x.pth")
     with pytest.raises(CheckpointError, match=said):
+        read_torch_file(tmp_path / "x.pth")
+
+
+def test_a_pth_file_that_is_a_pointer_is_recognised(tmp_path: Path) -> None:
+    (tmp_path / "x.pth").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
+    with pytest.raises(CheckpointError, match="is a Git LFS pointer, not the file"):
         read_torch_file(tmp_path / "x.pth")
 
 

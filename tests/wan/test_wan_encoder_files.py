@@ -74,6 +74,14 @@ def test_the_text_encoder_is_the_same_from_both(bundle: Bundle, wan_bundle: Bund
     assert torch.equal(left(ids).last_hidden_state, right(ids).last_hidden_state)
 
 
+def test_loading_says_nothing(bundle: Bundle, wan_bundle: Bundle, capfd: pytest.CaptureFixture[str]) -> None:
+    for each in (bundle, wan_bundle):
+        components.text_encoder(each, torch.float32)
+        components.image_encoder(each, torch.float32)
+        components.vae(each, torch.float32)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_the_tokenizer_is_the_same_from_both(bundle: Bundle, wan_bundle: Bundle) -> None:
     said = "a cat walks over a bridge, 一只猫"
     assert components.tokenizer(bundle)(said).input_ids == components.tokenizer(wan_bundle)(said).input_ids
@@ -205,12 +213,17 @@ def test_an_embedding_of_zeros_is_refused_at_load_and_by_verify(tmp_path: Path, 
         verify(opened)
 
 
-def test_the_embedding_may_be_saved_under_its_other_name(tmp_path: Path, flf2v_dir: Path, bundle: Bundle) -> None:
+@pytest.mark.parametrize("both", [True, False])
+def test_the_embedding_may_be_saved_under_its_other_name_or_both(
+    tmp_path: Path, flf2v_dir: Path, bundle: Bundle, both: bool
+) -> None:
     folder = copied(flf2v_dir, tmp_path / "other")
-    layouts.rewritten(
-        folder / "text_encoder/model.safetensors",
-        lambda t: {"encoder.embed_tokens.weight" if name == "shared.weight" else name: v for name, v in t.items()},
-    )
+
+    def respelled(tensors: layouts.Tensors) -> layouts.Tensors:
+        kept = tensors if both else {name: v for name, v in tensors.items() if name != "shared.weight"}
+        return {**kept, "encoder.embed_tokens.weight": tensors["shared.weight"]}
+
+    layouts.rewritten(folder / "text_encoder/model.safetensors", respelled)
     opened = open_bundle(Weights(model="x", base=str(folder)))
     assert same(components.text_encoder(opened, torch.float32), components.text_encoder(bundle, torch.float32))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,10 +158,11 @@ def _ailing(loaded: Any) -> Iterator[str]:
 
 def _pretrained(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
     _check_files(folder, WEIGHTS)
-    model, told = _translated(
-        folder,
-        lambda: kind.from_pretrained(folder, dtype=dtype, local_files_only=True, output_loading_info=True),
-    )
+    with _quietly():
+        model, told = _translated(
+            folder,
+            lambda: kind.from_pretrained(folder, dtype=dtype, local_files_only=True, output_loading_info=True),
+        )
     _complete(folder, told, tied=EMBEDDINGS)
     return model
 
@@ -206,12 +208,13 @@ def _converted(
         return ours, describe(ours)
 
     ours, sizes = _named(path, both)
-    model, told = _translated(
-        path,
-        lambda: kind.from_pretrained(
-            None, config=config(**sizes), state_dict=ours, dtype=dtype, output_loading_info=True
-        ),
-    )
+    with _quietly():
+        model, told = _translated(
+            path,
+            lambda: kind.from_pretrained(
+                None, config=config(**sizes), state_dict=ours, dtype=dtype, output_loading_info=True
+            ),
+        )
     _complete(path, told, tied=EMBEDDINGS)
     return model
 
@@ -223,6 +226,20 @@ def _named(path: Path, convert: Callable[[], tuple[dict[str, Tensor], dict[str, 
         raise CheckpointError(path, f"is not what its name says: {error.args[0]} does not fit", FETCH) from error
     except (ValueError, IndexError) as error:
         raise CheckpointError(path, f"has tensors of other shapes than Wan's ({error})", FETCH) from error
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without transformers' progress bar, which would go to the log of a server."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _translated(where: Path, work: Callable[[], Any]) -> Any:
