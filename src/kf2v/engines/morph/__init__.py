@@ -29,7 +29,7 @@ LOOKAHEAD = 3
 #: to 9.7, a pixel's motion of an edge more
 SAVED_TWICE = 10.0
 #: frames from one view to the next that is found by itself; what lies between is their mean
-STRIDE = 3
+STRIDE = 4
 
 
 class Morph:
