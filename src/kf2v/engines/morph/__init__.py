@@ -19,6 +19,7 @@ from kf2v.engines.morph.timing import Pace, ease
 from kf2v.video import Clip, Frame, Size
 from kf2v.video.motion.correspondence import analyse
 from kf2v.video.motion.render import Renderer, View
+from kf2v.video.motion.threads import work_alone
 
 COUNT = 150
 FPS = 30.0
@@ -42,8 +43,7 @@ class Morph:
 
     def generate(self, scene: Scene, watch: Watch) -> Clip:
         """Analyse the pair now; render its 150 frames at 30 per second when they are asked for."""
-        # Optical flow cuts its work into as many strips as OpenCV has threads, and strips show in the result.
-        cv2.setNumThreads(1)
+        work_alone()
         direction = words.read(scene.prompt)
         camera = Camera(direction, scene.seed, shape=(scene.first.shape[0], scene.first.shape[1]))
         says_how = direction.fixed or direction.names_a_move

@@ -18,6 +18,7 @@ from kf2v.video.motion.halfway import Halfway, morph
 from kf2v.video.motion.handover import Front, Turns, best_front, front_of, journey_of, turns
 from kf2v.video.motion.matching import Match, agreement, best_of, led_by, match_from
 from kf2v.video.motion.path import Geodesic, Homography, in_pixels, project
+from kf2v.video.motion.threads import both
 
 #: told how much of the work is done, 0 … 1; may raise to end it
 Report: TypeAlias = Callable[[float], None]
@@ -204,11 +205,11 @@ def _fill(one: Frame, other: Frame, match: Match, course: _Course, shapes: Halfw
     ahead, behind = project(motion, here) - here, project(np.linalg.inv(motion), here) - here
     covered = _hidden(ahead, match.backward, match.backward_trust)
     uncovered = _hidden(behind, match.forward, match.forward_trust)
-    return _Filled(
-        course=course,
-        forward=smooth(ahead, match.forward, match.forward_trust, shapes.forward, covered, one),
-        backward=smooth(behind, match.backward, match.backward_trust, shapes.backward, uncovered, other),
+    forward, backward = both(
+        lambda: smooth(ahead, match.forward, match.forward_trust, shapes.forward, covered, one),
+        lambda: smooth(behind, match.backward, match.backward_trust, shapes.backward, uncovered, other),
     )
+    return _Filled(course=course, forward=forward, backward=backward)
 
 
 def _hidden(way: Field, back: Field, back_trust: Field) -> Field:
@@ -234,19 +235,24 @@ def _woven(one: Frame, other: Frame, match: Match, filled: _Filled) -> Correspon
     motion, forward, backward = filled.course.motion, filled.forward, filled.backward
     back = np.linalg.inv(motion)
     anchor = here + backward
-    forward_trust = agreement(one, other, forward, backward, loose=2.0, window=5)
-    backward_trust = agreement(other, one, backward, forward, loose=2.0, window=5)
+    forward_trust, backward_trust = both(
+        lambda: agreement(one, other, forward, backward, loose=2.0, window=5),
+        lambda: agreement(other, one, backward, forward, loose=2.0, window=5),
+    )
     kinship = _kinship(match.coverage)
     forward_trust = np.maximum(match.forward_trust, kinship * forward_trust)
     backward_trust = np.maximum(match.backward_trust, kinship * backward_trust)
-    first_tone, last_tone = _tones(one, other, match, filled, kinship)
+    (first_tone, last_tone), turning = both(
+        lambda: _tones(one, other, match, filled, kinship),
+        lambda: turns(one, other, forward, backward, filled.course.front),
+    )
     return Correspondence(
         path=Geodesic(motion),
         first=Strand(anchor=here, drift=project(back, here + forward) - here, trust=forward_trust),
         last=Strand(anchor=anchor, drift=project(back, here) - anchor, trust=backward_trust),
         first_tone=first_tone,
         last_tone=last_tone,
-        turns=turns(one, other, forward, backward, filled.course.front),
+        turns=turning,
         coverage=match.coverage,
         strange=filled.course.strange,
     )

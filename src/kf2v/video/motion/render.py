@@ -18,6 +18,7 @@ from kf2v.video.motion.correspondence import Correspondence
 from kf2v.video.motion.field import Field, grid, resize, sample
 from kf2v.video.motion.landing import Landing, Swarm, drift_of, visible, zoom_of
 from kf2v.video.motion.path import Homography, in_pixels, project
+from kf2v.video.motion.threads import both
 
 #: share of the clip within which a place that is not matched changes hands: in pictures that have nothing in common,
 #: and in two views of one thing; a matched one takes the whole clip
@@ -81,7 +82,7 @@ class Renderer:
         """``bend`` says where a point of the picture goes besides, at each position, in units of ``path.in_pixels``."""
         self._bend = bend
         soft = correspondence.coverage > CLEAR
-        self._plates = (_plates(first, soft=soft), _plates(last, soft=soft))
+        self._plates = both(lambda: _plates(first, soft=soft), lambda: _plates(last, soft=soft))
         self._pair = correspondence
         self._swarms = (Swarm(correspondence.first), Swarm(correspondence.last))
         self._here = grid(*correspondence.first.trust.shape)
