@@ -3,7 +3,6 @@
 import ctypes
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from importlib.util import find_spec
 from typing import TypeVar
 
@@ -24,7 +23,6 @@ def work_alone() -> None:
     limit_blas()
 
 
-@cache
 def limit_blas() -> bool:
     """Whether numpy's BLAS could be told to keep to one thread; one that is not OpenBLAS is left as it is."""
     spec = find_spec("numpy._core._multiarray_umath")
