@@ -1,7 +1,9 @@
 """Which card gets what, from computed sizes."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -109,3 +111,15 @@ def test_asking_about_the_engine_loads_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_table_of_cards_says_what_would_be_chosen() -> None:
+    page = (Path(__file__).parents[2] / "docs/howto/run-wan.md").read_text()
+    rows = re.findall(r"^\| ([\d][^|]*GB[^|]*) \| (`[^|]*) \| (`[^|]*) \|$", page, re.MULTILINE)
+    assert len(rows) == 4
+    for cards, flash, plus in rows:
+        for gib in map(int, re.findall(r"\d+", cards)):
+            for family, distilled, said in ((A14B, True, flash), (FLF2V, False, plus)):
+                plan = choose(gib * GIB, family, distilled=distilled)
+                need = round(needed(family, plan.placement) / GB)
+                assert said == f"`{plan.profile.name}`: {plan.placement.name}, {need} GB", (gib, family.id)
