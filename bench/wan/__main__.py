@@ -114,15 +114,17 @@ def table(result: dict[str, Any]) -> str:
 
 
 def dry_run(steps: list[str]) -> None:
-    """Walk ``steps`` on tiny shapes on the CPU."""
+    """Walk ``steps`` on tiny shapes: on the CPU, or, where there is a GPU, on it, kernels and all."""
     import torch
 
-    from bench.wan.scale import TINY
+    from bench.wan.scale import SMALL, TINY
 
     torch.set_num_threads(1)
-    print("DRY RUN on the CPU: tiny shapes, so that the code is known to run. NONE OF THIS IS A RESULT.")
+    gpu = torch.cuda.is_available()
+    device, scale = (torch.device("cuda", 0), SMALL) if gpu else (torch.device("cpu"), TINY)
+    print(f"DRY RUN on {'the GPU' if gpu else 'the CPU'}: tiny shapes, so that the code is known to run. NO RESULT.")
     for name in steps:
-        print(f"\nDRY RUN, no result: {table(run(name, TINY, torch.device('cpu')))}", flush=True)
+        print(f"\nDRY RUN, no result: {table(run(name, scale, device))}", flush=True)
     print("\nDRY RUN: nothing was measured, nothing was written.")
 
 
@@ -135,8 +137,9 @@ def one(name: str, arguments: argparse.Namespace) -> None:
     films = {tier: size for tier, size in FULL.films.items() if tier in arguments.tier}
     result = run(name, replace(FULL, films=films), torch.device("cuda", 0), commit=arguments.commit)
     print(table(result))
-    wanted = arguments.into / f"wan-{name}-{result['versions']['commit']}.json" if arguments.into else ""
-    print(f"written to {keep(result, f'wan-{name}', str(wanted))}", flush=True)
+    bench = "-".join(["wan", name, *(films if len(films) < len(FULL.films) else ())])
+    wanted = arguments.into / f"{bench}-{result['versions']['commit']}.json" if arguments.into else ""
+    print(f"written to {keep(result, bench, str(wanted))}", flush=True)
 
 
 def each(steps: list[str], arguments: argparse.Namespace) -> list[str]:
@@ -177,7 +180,7 @@ def main() -> None:
         "--only", nargs="+", choices=tuple(STEPS), default=list(STEPS), metavar="STEP", help="these steps"
     )
     parser.add_argument("--tier", nargs="+", choices=("480P", "720P"), default=["480P", "720P"], help="these sizes")
-    parser.add_argument("--dry-run", action="store_true", help="walk the code on tiny shapes on the CPU; no results")
+    parser.add_argument("--dry-run", action="store_true", help="walk the code on tiny shapes; no results")
     parser.add_argument("--commit", default="", metavar="ID", help="the commit, where the machine has no git history")
     parser.add_argument("--into", type=Path, metavar="DIR", help="write results there, not to bench/results/")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)

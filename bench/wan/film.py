@@ -6,7 +6,6 @@ decoded is thrown away and footage takes its place, a slow pan over the bundled 
 """
 
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bench.surroundings import ROOT
-from bench.wan.card import Taken, peak, settled
+from bench.wan.card import ROUNDS, Taken, peak, settled
 from bench.wan.forward import grid
 from bench.wan.scale import TARGETS, Scale
 from kf2v.engines import Scene
@@ -26,7 +25,7 @@ from kf2v.engines.wan.colour import Ends
 from kf2v.engines.wan.comparison import Stopwatch
 from kf2v.engines.wan.dit import flops
 from kf2v.engines.wan.film import developed
-from kf2v.engines.wan.geometry import FPS
+from kf2v.engines.wan.geometry import FPS, latent_shape
 from kf2v.engines.wan.limits import H100, least_seconds
 from kf2v.engines.wan.ops import Ops
 from kf2v.engines.wan.resident import Native
@@ -38,8 +37,8 @@ from kf2v.video.retime import retime
 
 PAIR = ROOT / "examples" / "pair"
 PROMPT = "一只猫沿着石墙慢慢走过，镜头缓缓向右移动，阳光在树叶间闪烁，风吹动草地。"
-#: films that are timed after one that is not; fewer where one takes longer than ``LONG`` seconds
-ROUNDS, FEWER, LONG = 5, 3, 12.0
+#: seconds that all films of one size may take: two that warm up and five that count, fewer where they are longer
+PATIENCE = 200.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +62,10 @@ def measure(scale: Scale, device: torch.device) -> dict[str, Any]:
     begin = settled(device)
     model = own(scale, device)
     building = settled(device) - begin
-    rows = [film_row(scale, tier, size, model, device) for tier, size in scale.films.items()]
+    rows = [
+        film_row(scale, tier, size, model, device) | {"alone": _alone(scale, size, model, device)}
+        for tier, size in scale.films.items()
+    ]
     return {"films": rows, "seconds_to_build": building, "operations": str(model.experts[0].ops)}
 
 
@@ -73,12 +75,14 @@ def own(scale: Scale, device: torch.device) -> Native:
     return rehearsal.native(scale.family, schedule, sizes=scale.sizes, ops=Ops.best(device), device=device)
 
 
-def film_row(scale: Scale, tier: str, size: Size, model: Native, device: torch.device) -> dict[str, Any]:
+def film_row(
+    scale: Scale, tier: str, size: Size, model: Native, device: torch.device, *, patience: float = PATIENCE
+) -> dict[str, Any]:
+    """One size: films, and what they come to."""
     given, reel = scene(size), Reel(vae=model.vae, footage=footage(size, scale.frames, model.vae))
     with tempfile.TemporaryDirectory(prefix="kf2v-bench-") as folder, peak(device) as held:
         path = Path(folder) / "film.mp4"
-        taken = repeated(lambda: _film(scale, given, model, reel, path, device), device)
-        alone = _alone(scale, given, model, reel, device)
+        taken = repeated(lambda: _film(scale, given, model, reel, path, device), device, patience=patience)
         facts = mp4.facts(path)
     count = flops(scale.shape, grid(size, scale.frames))
     ops, steps = model.experts[0].ops, model.schedule.steps
@@ -87,7 +91,6 @@ def film_row(scale: Scale, tier: str, size: Size, model: Native, device: torch.d
         "tier": tier,
         "size": f"{size.width}x{size.height}",
         **summed(taken),
-        "alone": alone,
         "denoise_tflops": count.forward * steps / summed(taken)["stages"]["denoise"] / 1e12,
         "denoise_share_of_limit": least / summed(taken)["stages"]["denoise"],
         "target": TARGETS.get(tier),
@@ -113,10 +116,10 @@ def clip(scale: Scale, given: Scene, reel: Reel, latents: Tensor) -> Clip:
     return Clip(size=size, fps=FPS, count=scale.frames, frames=ends.correct(decoded))
 
 
-def _alone(scale: Scale, given: Scene, model: Native, reel: Reel, device: torch.device) -> dict[str, float]:
+def _alone(scale: Scale, size: Size, model: Native, device: torch.device) -> dict[str, float]:
     """What the last stage is made of, each part by itself, so that it shows what they hide of each other."""
-    latents = torch.randn((1, 16, *reel_shape(scale, given)), device=device)
-    size = Size(width=given.first.shape[1], height=given.first.shape[0])
+    given, reel = scene(size), Reel(vae=model.vae, footage=footage(size, scale.frames, model.vae))
+    latents = torch.randn((1, 16, *latent_shape(size, scale.frames)), device=device)
     frames = list(developed(reel, latents, size, on_frame=lambda _: None))  # type: ignore[arg-type]
 
     def kept() -> Clip:
@@ -140,28 +143,23 @@ def _alone(scale: Scale, given: Scene, model: Native, reel: Reel, device: torch.
         }
 
 
-def reel_shape(scale: Scale, given: Scene) -> tuple[int, int, int]:
-    """(T,h,w) of the latents."""
-    from kf2v.engines.wan.geometry import latent_shape
-
-    return latent_shape(Size(width=given.first.shape[1], height=given.first.shape[0]), scale.frames)
-
-
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
     begin = settled(device)
     work()
     return settled(device) - begin
 
 
-def repeated(work: Callable[[], dict[str, float]], device: torch.device) -> list[dict[str, float]]:
-    """Stages of each film that counts; on a CPU one, cold."""
+def repeated(
+    work: Callable[[], dict[str, float]], device: torch.device, *, patience: float = PATIENCE
+) -> list[dict[str, float]]:
+    """Stages of each film that counts; on a CPU one, cold. In ``patience`` seconds, as far as it can be."""
     if device.type != "cuda":
         return [work()]
-    begin = time.perf_counter()
-    work()
-    work()
-    rounds = FEWER if (time.perf_counter() - begin) / 2 > LONG else ROUNDS
-    return [work() for _ in range(rounds)]
+    first = sum(work().values())
+    runs = int(patience / first) - 1
+    if runs > ROUNDS:
+        work()
+    return [work() for _ in range(min(ROUNDS, max(1, runs)))]
 
 
 def summed(taken: list[dict[str, float]]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """At which size everything is measured: the real one on a GPU, or a tiny one that only walks the code."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kf2v.engines.wan import synthetic
 from kf2v.engines.wan.family import A14B, DitShape, Family
@@ -41,6 +41,7 @@ FULL = Scale(
     frames=FRAMES,
     square=8192,
 )
+#: for walking the code on a CPU, and on a GPU, whose kernels want heads of 128
 TINY = Scale(
     family=A14B,
     shape=synthetic.TINY.shape(A14B),
@@ -48,4 +49,13 @@ TINY = Scale(
     films={"tiny": Size(width=64, height=48)},
     frames=9,
     square=64,
+)
+SMALL_SIZES = replace(synthetic.TINY, dit={"layers": 2, "heads": 2, "head_dim": 128, "ffn": 512})
+SMALL = Scale(
+    family=A14B,
+    shape=SMALL_SIZES.shape(A14B),
+    sizes=SMALL_SIZES,
+    films={"small": Size(width=128, height=96), "larger": Size(width=192, height=128)},
+    frames=9,
+    square=1024,
 )

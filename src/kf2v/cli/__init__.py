@@ -6,7 +6,22 @@ from typing import Annotated
 
 import typer
 
-from kf2v.cli import completion, config, create, doctor, env, help, inspect, keys, models, run, serve, tasks, worker
+from kf2v.cli import (
+    bench,
+    completion,
+    config,
+    create,
+    doctor,
+    env,
+    help,
+    inspect,
+    keys,
+    models,
+    run,
+    serve,
+    tasks,
+    worker,
+)
 from kf2v.cli.exits import Exit
 from kf2v.cli.terminal import CommandFailed, complain, give
 
@@ -48,6 +63,7 @@ app.add_typer(tasks.app, name="tasks")
 app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="models")
 app.command()(doctor.doctor)
+app.add_typer(bench.app, name="bench")
 app.add_typer(config.app, name="config")
 for command in (env.env, completion.completion, help.help):
     app.command()(command)

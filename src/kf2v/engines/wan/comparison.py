@@ -10,28 +10,32 @@ import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+import diffusers
 import numpy as np
 import torch
 from torch import Tensor
 
 from kf2v.engines import Scene
-from kf2v.engines.wan.checkpoint import Bundle
-from kf2v.engines.wan.dit import flops
+from kf2v.engines.wan import EIGHT_BITS, rehearsal
+from kf2v.engines.wan.checkpoint import open_bundle
+from kf2v.engines.wan.dit import Flops, flops
 from kf2v.engines.wan.family import DitShape, Family
 from kf2v.engines.wan.film import developed
-from kf2v.engines.wan.geometry import PATCH
+from kf2v.engines.wan.geometry import FRAMES, PATCH, latent_shape
 from kf2v.engines.wan.guidance import forwards
 from kf2v.engines.wan.limits import least_seconds, measured, now
-from kf2v.engines.wan.profiles import Options, Plan
-from kf2v.engines.wan.resident import RUNTIMES, Native, Resident, guided
-from kf2v.engines.wan.schedule import Schedule, schedule_of
+from kf2v.engines.wan.profiles import Options, Plan, choose
+from kf2v.engines.wan.resident import RUNTIMES, Native, Resident, chosen_ops, guided
+from kf2v.engines.wan.schedule import Schedule, distilled, schedule_of
+from kf2v.engines.wan.synthetic import FULL, TINY
+from kf2v.engines.wan.weights import Weights
 from kf2v.video import Frame, Size
 
 #: loads a runtime by its name in ``RUNTIMES``
 Load = Callable[[str], Resident]
 
-#: the stages of a film as watches hear of them
-STAGES = ("load", "encode", "denoise", "decode")
+#: bytes that two experts in bf16, umT5, VAE and activations at 720P come to (wan-engine.md, section 3)
+BOTH_FIT = 90e9
 
 
 class Stopwatch:
@@ -58,106 +62,199 @@ class Stopwatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Film:
+    """What is made by all runtimes."""
+
+    size: Size
+    #: 4k + 1
+    frames: int = FRAMES
+    prompt: str = ""
+    seed: int = 0
+    #: make one before the one that counts
+    warm: bool = True
+
+    @property
+    def scene(self) -> Scene:
+        """Two pictures drawn for it."""
+        first, last = pictures(self.size)
+        return Scene(first=first, last=last, prompt=self.prompt, negative_prompt="", seed=self.seed)
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Tokens by frame, row and column. Raises ValueError for sizes and numbers of frames that cannot be made."""
+        count, height, width = latent_shape(self.size, self.frames)
+        return count, height // PATCH, width // PATCH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """How one runtime did."""
 
     runtime: str
-    #: seconds by stage
-    stages: Mapping[str, float]
-    #: all stages but ``load``
-    seconds: float
-    #: floating-point operations of denoising
-    flops: float
-    #: in TFLOP/s
-    speed: float
-    #: of the time that denoising took, what it cannot be faster than on this card
-    share_of_limit: float
-    #: gigabytes of the GPU's memory at most; None on a CPU
-    peak_gb: float | None
     #: what computed, for people
     operations: str
+    #: seconds: load, encode, denoise, decode
+    stages: Mapping[str, float]
+    #: of all stages but ``load``
+    seconds: float
+    #: floating-point operations of denoising, in units of 10¹²
+    tflop: float
+    #: those per second
+    tflops: float
+    #: what denoising could not take less time than on this device, over what it took
+    share_of_limit: float
+    #: of the GPU's memory, at most; None on a CPU
+    peak_gb: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Both, and what follows."""
+    """One or two runtimes, and what follows."""
 
-    size: Size
+    family: str
+    device: str
+    torch: str
+    diffusers: str
+    width: int
+    height: int
     frames: int
     schedule: str
-    steps: int
-    #: FLOP/s by kind of number
+    #: of the transformer, in one film
+    forwards: int
+    #: TFLOP/s of a large product, by kind of number, measured on this device in this run
     limits: Mapping[str, float]
     runs: tuple[Measured, ...]
-    #: seconds of the second over those of the first; None with one run
+    #: seconds of the second over those of the first; None with one run, like those below
     ratio: float | None
-    #: the largest difference of latents over the largest latent; None with one run
+    #: the largest difference of latents over the largest of the second's
     max_relative: float | None
-    #: the norm of the difference over the norm of the latents; None with one run
+    #: the norm of the difference over the norm of the second's
     relative: float | None
 
 
 def compared(
     load: Load,
-    scene: Scene,
-    *,
     family: Family,
     shape: DitShape,
+    schedule: Schedule,
+    film: Film,
+    *,
     runtimes: tuple[str, ...],
-    frames: int,
     device: torch.device,
-    warm: bool,
     say: Callable[[str], None] = lambda _: None,
 ) -> Comparison:
-    """``scene`` through ``runtimes``, one after the other, each alone in memory; ``warm`` makes a film before each.
-
-    ``say`` hears what is being done.
-    """
+    """``film`` through one or two runtimes, one after the other, each alone in memory; ``say`` hears what is done."""
+    count = flops(shape, film.grid)
+    passes = _passes(family, schedule)
     limits = measured(device)
     runs: list[Measured] = []
     latents: list[Tensor] = []
-    schedule: Schedule | None = None
     for runtime in runtimes:
         say(f"{runtime}: loading")
         begin = now(device)
         resident = load(runtime)
         loading = now(device) - begin
-        schedule = _schedule(resident)
-        if warm:
+        if film.warm:
             say(f"{runtime}: a film to warm up")
-            _filmed(resident, scene, frames, device)
+            _filmed(resident, film, device)
         say(f"{runtime}: the film that counts")
-        stages, peak_gb, made = _filmed(resident, scene, frames, device)
+        stages, peak_gb, made = _filmed(resident, film, device)
         latents.append(made)
-        runs.append(_measured(runtime, resident, {"load": loading, **stages}, peak_gb, made, family, shape, limits))
+        runs.append(_measured(runtime, resident, {"load": loading, **stages}, peak_gb, count, passes, limits))
         del resident
         gc.collect()
         if device.type == "cuda":
             torch.cuda.empty_cache()
-    assert schedule is not None
-    both = len(runs) == 2
+    differences = apart(latents[0], latents[1]) if len(runs) == 2 else (None, None)
     return Comparison(
-        size=Size(width=scene.first.shape[1], height=scene.first.shape[0]),
-        frames=frames,
+        family=family.id,
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU",
+        torch=torch.__version__,
+        diffusers=diffusers.__version__,
+        width=film.size.width,
+        height=film.size.height,
+        frames=film.frames,
         schedule=schedule.name,
-        steps=schedule.steps,
-        limits=limits,
+        forwards=passes,
+        limits={kind: rate / 1e12 for kind, rate in limits.items()},
         runs=tuple(runs),
-        ratio=runs[1].seconds / runs[0].seconds if both else None,
-        max_relative=apart(latents[0], latents[1])[0] if both else None,
-        relative=apart(latents[0], latents[1])[1] if both else None,
+        ratio=runs[1].seconds / runs[0].seconds if len(runs) == 2 else None,
+        max_relative=differences[0],
+        relative=differences[1],
     )
 
 
-def owned(bundle: Bundle, plan: Plan, options: Options, device: torch.device, *, steps: int | None = None) -> Load:
-    """Loads the weights of ``bundle``; ``steps`` changes how many are made with weights that are not distilled."""
+def with_weights(
+    weights: Weights,
+    options: Options,
+    film: Film,
+    *,
+    runtimes: tuple[str, ...],
+    steps: int | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Comparison:
+    """A film with the owner's own ``weights``; ``steps`` changes how many are made with weights not distilled.
+
+    Raises CheckpointError for weights that cannot be used.
+    """
+    bundle = open_bundle(weights)
+    device = _device(options)
+    plan = _planned(bundle.family, options, device, distilled=bundle.distilled)
+    say(plan.sentence)
     schedule = schedule_of(bundle.family, distilled_weights=bundle.distilled, steps=steps)
 
     def load(runtime: str) -> Resident:
         resident = RUNTIMES[runtime].load(bundle, plan, options, device=device, on_load=lambda _: None)
         return replace(resident, schedule=schedule)
 
-    return load
+    return compared(load, bundle.family, bundle.shape, schedule, film, runtimes=runtimes, device=device, say=say)
+
+
+def with_random(
+    family: Family,
+    options: Options,
+    film: Film,
+    *,
+    tiny: bool,
+    runtimes: tuple[str, ...],
+    say: Callable[[str], None] = lambda _: None,
+) -> Comparison:
+    """A film with random weights of the real sizes, or of tiny ones, in four distilled steps: for speed and parity.
+
+    Where a card does not hold both experts in bf16, diffusers has one stand for both, and latents differ.
+    """
+    device = _device(options)
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    schedule, sizes = distilled(family), TINY if tiny else FULL
+    plan = _planned(family, options, device, distilled=True)
+    say(f"random weights, {plan.sentence}")
+
+    def load(runtime: str) -> Resident:
+        if runtime == "native":
+            ops = chosen_ops(plan, options, device)
+            return rehearsal.native(family, schedule, sizes=sizes, ops=ops, device=device, dtype=dtype)
+        share = not tiny and (_memory(device) or 0) < BOTH_FIT
+        return rehearsal.diffused(family, schedule, sizes=sizes, device=device, dtype=dtype, share=share)
+
+    return compared(load, family, sizes.shape(family), schedule, film, runtimes=runtimes, device=device, say=say)
+
+
+def _device(options: Options) -> torch.device:
+    """As the engine's first worker would choose."""
+    return torch.device("cuda", 0) if options.device == "auto" else torch.device(options.device)
+
+
+def _planned(family: Family, options: Options, device: torch.device, *, distilled: bool) -> Plan:
+    """As the engine would plan it."""
+    able = (
+        device.type == "cuda" and torch.version.hip is None and torch.cuda.get_device_capability(device) >= EIGHT_BITS
+    )
+    eight_bits = options.linear.startswith("fp8") if options.linear != "auto" else None if able else False
+    return choose(_memory(device), family, distilled=distilled, wanted=options.profile, eight_bits=eight_bits)
+
+
+def _memory(device: torch.device) -> int | None:
+    return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else None
 
 
 def pictures(size: Size, *, seed: int = 0) -> tuple[Frame, Frame]:
@@ -182,17 +279,14 @@ def apart(one: Tensor, other: Tensor) -> tuple[float, float]:
     return (difference.abs().max() / other.abs().max()).item(), (difference.norm() / other.norm()).item()
 
 
-def _filmed(
-    resident: Resident, scene: Scene, frames: int, device: torch.device
-) -> tuple[dict[str, float], float | None, Tensor]:
+def _filmed(resident: Resident, film: Film, device: torch.device) -> tuple[dict[str, float], float | None, Tensor]:
     """Seconds by stage, gigabytes at most, and the latents on the CPU. Frames are decoded and thrown away."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     watch = Stopwatch(device)
-    latents = resident.latents(scene, watch, frames=frames)
+    latents = resident.latents(film.scene, watch, frames=film.frames)
     watch.report("decode", 0.0)
-    size = Size(width=scene.first.shape[1], height=scene.first.shape[0])
-    for _ in developed(resident.vae, latents, size, on_frame=lambda _: None):
+    for _ in developed(resident.vae, latents, film.size, on_frame=lambda _: None):
         pass
     stages = watch.seconds()
     peak = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else None
@@ -204,30 +298,26 @@ def _measured(
     resident: Resident,
     stages: Mapping[str, float],
     peak_gb: float | None,
-    latents: Tensor,
-    family: Family,
-    shape: DitShape,
+    count: Flops,
+    passes: int,
     limits: Mapping[str, float],
 ) -> Measured:
-    schedule = _schedule(resident)
-    count = flops(shape, grid(latents))
-    passes = _passes(family, schedule)
-    own = isinstance(resident, Native)
-    if own:
+    if isinstance(resident, Native):
         ops = resident.experts[0].ops
-        kinds, operations = {"linear": ops.linear, "attention": ops.attend.name}, str(ops)
+        work, operations = count.forward * passes, str(ops)
+        least = least_seconds(count, linear=ops.linear, attention=ops.attend.name, limits=limits)
     else:
-        kinds, operations = {"linear": "native", "attention": "sdpa"}, "diffusers' own"
-    work = (count.forward if own else count.total) * passes
+        work, operations = count.total * passes, "diffusers' own"
+        least = least_seconds(count, linear="native", attention="sdpa", limits=limits)
     return Measured(
         runtime=runtime,
+        operations=operations,
         stages=dict(stages),
         seconds=sum(seconds for stage, seconds in stages.items() if stage != "load"),
-        flops=work,
-        speed=work / stages["denoise"] / 1e12,
-        share_of_limit=least_seconds(count, **kinds, limits=limits) * passes / stages["denoise"],
+        tflop=work / 1e12,
+        tflops=work / stages["denoise"] / 1e12,
+        share_of_limit=least * passes / stages["denoise"],
         peak_gb=peak_gb,
-        operations=operations,
     )
 
 
@@ -236,15 +326,3 @@ def _passes(family: Family, schedule: Schedule) -> int:
     guidance, _ = guided(family, schedule, "")
     levels = zip(range(schedule.steps), schedule.sigmas, strict=False)
     return sum(forwards(guidance, scale=schedule.scale(index), sigma=sigma) for index, sigma in levels)
-
-
-def grid(latents: Tensor) -> tuple[int, int, int]:
-    """Tokens by frame, row and column of latents [1,16,T,h,w]."""
-    count, height, width = latents.shape[2:]
-    return count, height // PATCH, width // PATCH
-
-
-def _schedule(resident: Resident) -> Schedule:
-    schedule = getattr(resident, "schedule", None)
-    assert isinstance(schedule, Schedule)
-    return schedule
