@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pickle
+import random
 import shutil
 import threading
 from collections.abc import Callable
@@ -412,6 +413,30 @@ def test_a_pth_file_cut_short_is_refused(tmp_path: Path, length: int) -> None:
     path.write_bytes(path.read_bytes()[:length])
     with pytest.raises(CheckpointError, match=r"x\.pth: (cannot be read|holds more than tensors, or is damaged)"):
         read_torch_file(path)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")  # torch's, of a protocol number that we broke
+@pytest.mark.parametrize("kind", ["safetensors", "torch", "torch, old format"])
+def test_wrong_bytes_are_refused_or_change_nothing_but_values(tmp_path: Path, kind: str) -> None:
+    path, dice = tmp_path / "x", random.Random(5)
+    tensors = {"first.weight": torch.randn(4, 3), "second.bias": torch.randn(2)}
+    if kind == "safetensors":
+        layouts.save(path, tensors)
+    else:
+        torch.save(tensors, path, _use_new_zipfile_serialization=kind == "torch")
+    whole = path.read_bytes()
+    refused = 0
+    for _ in range(400):
+        spoilt = bytearray(whole)
+        for _ in range(dice.choice([1, 2, 5])):
+            spoilt[dice.randrange(len(spoilt))] = dice.choice([dice.randrange(256), *b'0123456789"{}[],:-'])
+        path.write_bytes(spoilt)
+        try:
+            read_header(path) if kind == "safetensors" else read_torch_file(path)
+        except CheckpointError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 20
 
 
 @pytest.mark.parametrize("new", [True, False])
