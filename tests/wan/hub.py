@@ -33,6 +33,8 @@ class Hub:
     breaks: dict[str, list[int]] = field(default_factory=dict)
     #: sizes that are told instead of the true ones
     claimed: dict[str, int] = field(default_factory=dict)
+    #: files about which nothing is answered: the connection just ends
+    silent: set[str] = field(default_factory=set)
     #: an HTTP status for everything
     down: int = 0
     url: str = ""
@@ -62,7 +64,9 @@ def open_hub() -> Iterator[Hub]:
         def do_GET(self) -> None:
             path = unquote(urlsplit(self.path).path).strip("/")
             hub.asked.append((self.command, path, self.headers.get("Range", "")))
-            if hub.down:
+            if any(path.endswith(file) for file in hub.silent):
+                self.close_connection = True
+            elif hub.down:
                 self._give(hub.down, b"{}")
             elif path.startswith("api/models/"):
                 self._api(path.removeprefix("api/models/"))

@@ -245,5 +245,14 @@ def test_a_disk_that_is_too_small_is_noticed_before_anything_is_fetched(owner: O
 def test_a_cache_that_cannot_be_written_is_named(owner: Owner) -> None:
     (owner.home / "hub").write_text("a file where the cache should be")
     ran = owner.kf2v("models", "pull", MODEL)
-    assert ran.code != 0
+    assert ran.code == 1
+    assert f"{owner.home / 'hub'} cannot be written" in ran.err
+    assert "fix: set HF_HOME to a place of yours" in ran.err
+
+
+def test_a_hub_that_falls_silent_in_between_is_a_matter_of_the_network(owner: Owner) -> None:
+    owner.hub.silent.add("tokenizer/tokenizer.json")
+    ran = owner.kf2v("models", "pull", MODEL)
+    assert ran.code == 6, ran.err
+    assert f"{owner.hub.url} cannot be reached" in ran.err
     assert "Traceback" not in ran.err

@@ -262,6 +262,8 @@ def _explained(repository: str) -> Iterator[None]:
     except errors.RepositoryNotFoundError as error:
         message = f"{hub} has no {repository}, or shows it only to others"
         raise PullFailed("missing", message, "if it is private, set HF_TOKEN; else see: kf2v models list") from error
+    except errors.LocalEntryNotFoundError as error:  # it is the hub that was not found
+        raise _unreachable(hub, error) from error
     except (errors.RevisionNotFoundError, errors.EntryNotFoundError) as error:
         raise PullFailed("missing", f"{repository}: {_first_line(error)}", "run the same command again") from error
     except errors.HfHubHTTPError as error:
@@ -269,13 +271,16 @@ def _explained(repository: str) -> Iterator[None]:
         kind = "refused" if status in (401, 403) else "hub"
         fix = "set HF_TOKEN to a token with the right to read it" if kind == "refused" else "try again later"
         raise PullFailed(kind, f"{hub} answered {status} for {repository}", fix) from error
+    except (ConnectionError, TimeoutError) as error:
+        raise _unreachable(hub, error) from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             fix = "free some space, or set HF_HOME to a larger disk; what is here is kept"
             raise PullFailed("disk", f"the disk of {hub_cache()} is full", fix) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise PullFailed("disk", f"{hub_cache()} cannot be written", "set HF_HOME to a place of yours") from error
-        raise _unreachable(hub, error) from error
+        if error.errno is None:
+            raise _unreachable(hub, error) from error
+        found = f"{hub_cache()} cannot be written: {error.strerror}"
+        raise PullFailed("disk", found, "set HF_HOME to a place of yours") from error
     except ValueError as error:
         raise PullFailed("hub", f"{repository}: {_first_line(error)}", "pip install hf_xet, or upgrade") from error
     except Exception as error:
