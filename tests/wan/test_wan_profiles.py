@@ -56,6 +56,7 @@ def test_a_card_gets_the_best_that_fits(
 def test_a_card_too_small_for_anything_is_told_so() -> None:
     plan = choose(6 * GIB, FLF2V, distilled=False)
     assert plan.profile.name == "low-vram"
+    assert plan.placement == min(PLACEMENTS, key=lambda placement: needed(FLF2V, placement))
     assert "may not fit" in plan.sentence
 
 

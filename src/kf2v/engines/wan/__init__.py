@@ -1,6 +1,6 @@
 """The wan engine: a diffusion model imagines what happens between two pictures. Open Wan weights, one device.
 
-Importing this loads no torch, and neither does building an engine: the first scene does.
+Importing this loads no torch, and neither does building an engine: the first scene does. Not run on a GPU yet.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ class Wan:
         """Called when nothing has been asked for a while; work that has just begun goes on."""
         if self._working.acquire(blocking=False):
             try:
-                log.info("models are unloaded", idle_seconds=self._options.idle_unload)
+                log.info("models are unloaded", models=self.loaded, idle_seconds=self._options.idle_unload)
                 self._forget()
             finally:
                 self._working.release()
@@ -196,7 +196,7 @@ class Wan:
                 raise
             fix = "set KF2V_WAN_PROFILE=low-vram, or ask for a lower resolution"
             log.error("out of memory", model=model, said=str(error).splitlines()[0][:200], fix=fix)
-            self._loaded.clear()  # and not from a frame that the error still holds: the next scene starts afresh
+            self._loaded.clear()  # what the error's own frames still hold goes with it; the next scene starts afresh
             raise AlgorithmError from error
 
 

@@ -6,6 +6,7 @@ Knows no torch and no files. Every number is computed from the models' sizes; no
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeAlias
 
 from kf2v.engines.wan.family import Family
@@ -170,7 +171,8 @@ def choose(
             if fits(needed(family, placement), memory):
                 return _plan(profile, placement, family, memory, distilled=distilled)
     profile = PROFILES[candidates[-1]]
-    return _plan(profile, _possible(profile, eight_bits=eight_bits)[-1], family, memory, distilled=distilled)
+    least = min(_possible(profile, eight_bits=eight_bits), key=partial(needed, family))
+    return _plan(profile, least, family, memory, distilled=distilled)
 
 
 def _plan(profile: Profile, placement: Placement, family: Family, memory: int, *, distilled: bool) -> Plan:

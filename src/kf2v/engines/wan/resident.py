@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Protocol, TypeAlias, cast
 
 import diffusers.utils.logging
+import structlog
 import torch
 import transformers.utils.logging
 from torch import Tensor
@@ -33,6 +34,8 @@ from kf2v.engines.wan.sampler import Prompts, denoise, initial_noise
 from kf2v.engines.wan.schedule import Schedule, schedule_of
 from kf2v.engines.wan.text import TextEncoder
 from kf2v.engines.wan.vae import Vae
+
+log = structlog.get_logger(__name__)
 
 #: told 0 … 1 of loading
 OnLoad: TypeAlias = Callable[[float], None]
@@ -87,6 +90,7 @@ class Native:
             on_load(0.8 * ENCODERS_SHARE)
             vae = Vae.load(bundle, device=device, dtype=vae_dtype(device))
         ops = chosen_ops(plan, options, device)
+        log.info("operations are chosen", device=str(device), operations=str(ops))
         experts: list[Dit] = []
         for index, source in enumerate(bundle.experts):
             heard = partial(_heard, on_load, index * bundle.shape.layers, len(bundle.experts) * bundle.shape.layers)

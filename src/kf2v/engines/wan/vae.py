@@ -3,6 +3,7 @@
 Knows neither prompts nor schedules. The weights and layers are diffusers' ``AutoencoderKLWan``; only the walk along
 time is ours. Its layers remember the last two frames they saw in a list that their caller hands in, so every walk
 here has a list of its own, two of them may be under way at once, and memory does not grow with the number of frames.
+Not run on a GPU yet.
 """
 
 from __future__ import annotations
