@@ -26,6 +26,8 @@ Tell: TypeAlias = Callable[[str, float], None]
 
 #: from this size on a file that came in part is kept for the next attempt: huggingface_hub itself throws it away
 WORTH_RESUMING = 64 << 20
+#: how the name of such a file ends
+PART = ".kf2v-part"
 #: bytes that stay free on the disk
 SPARE = 256 << 20
 
@@ -98,13 +100,26 @@ def check_room(plans: tuple[Plan, ...]) -> None:
     cache = hub_cache()
     there = next(path for path in (cache, *cache.absolute().parents) if path.exists())
     free = shutil.disk_usage(there).free
-    wanted = sum(each.to_come for each in plans)
+    wanted = sum(max(0, each.to_come - _begun(each.repository)) for each in plans)
     if wanted and wanted + SPARE > free:
         raise PullFailed(
             "disk",
             f"{_gigabytes(wanted)} are to come and {_gigabytes(free)} are free at {cache}",
             "free some space, or set HF_HOME to a larger disk",
         )
+
+
+def _blobs(repository: str) -> Path:
+    """Where the cache has the contents of files.
+
+    Layout: https://huggingface.co/docs/huggingface_hub/guides/manage-cache
+    """
+    return hub_cache() / f"models--{repository.replace('/', '--')}" / "blobs"
+
+
+def _begun(repository: str) -> int:
+    """Bytes of files that came in part."""
+    return sum(part.stat().st_size for part in _blobs(repository).glob(f"*{PART}"))
 
 
 def _plan(download: Download) -> Plan:
@@ -167,10 +182,7 @@ def _remember(folder: Path, commit: str) -> None:
 
 
 def _fetch_large(each: Plan, item: Item, bar: type[Any]) -> None:
-    """Put ``item`` among the cache's blobs, continuing what an interrupted call left. Leaves Xet's files to Xet.
-
-    Layout of the cache: https://huggingface.co/docs/huggingface_hub/guides/manage-cache
-    """
+    """Put ``item`` among the cache's blobs, continuing what an interrupted call left. Leaves Xet's files to Xet."""
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers
@@ -180,21 +192,19 @@ def _fetch_large(each: Plan, item: Item, bar: type[Any]) -> None:
     by_xet = told.xet_file_data is not None and find_spec("hf_xet") and not constants.HF_HUB_DISABLE_XET
     if not told.etag or not told.size or by_xet:
         return
-    blob = hub_cache() / f"models--{each.repository.replace('/', '--')}" / "blobs" / told.etag
+    blob = _blobs(each.repository) / told.etag
     if blob.exists() or Path(told.etag).name != told.etag:
         return
     headers = build_hf_headers()
     if urlsplit(told.location).netloc != urlsplit(url).netloc:
         headers.pop("authorization", None)  # storage is another host, and the token is not for it
     blob.parent.mkdir(parents=True, exist_ok=True)
-    part = blob.with_name(f"{blob.name}.kf2v-part")
+    part = blob.with_name(f"{blob.name}{PART}")
     with part.open("ab") as file:
         _alone(file, part)
         begun = file.tell()
         if begun > told.size:
             file.truncate(begun := 0)
-        if begun:
-            bar(initial=begun)
         http_get(told.location, file, resume_size=begun, headers=headers, expected_size=told.size, tqdm_class=bar)
     if begun and not _sound(part, told.etag):
         part.unlink()
@@ -222,8 +232,7 @@ def _bar(count: _Count) -> type[Any]:
 
     class Bar:
         def __init__(self, *_: Any, initial: float = 0, **__: Any) -> None:
-            if initial:
-                count.add(0)
+            count.add(initial)
 
         def update(self, n: float | None = 1) -> None:
             count.add(n or 0)
