@@ -342,9 +342,18 @@ def test_memory_is_given_back_when_nothing_is_asked_for(weights: dict[str, Weigh
 
 
 def test_without_that_setting_nothing_waits(engine: Wan) -> None:
+    assert waiting(lambda: not idlers())
     list(engine.generate(scene(model="flash"), Notes()).frames)
     assert not idlers()
     assert engine.loaded > 0
+
+
+def test_nobody_waits_for_an_engine_that_is_gone(weights: dict[str, Weights]) -> None:
+    engine = Wan(weights, replace(OPTIONS, idle_unload=3600))
+    engine.generate(scene(model="flash"), Notes())
+    assert idlers()
+    del engine
+    assert waiting(lambda: not idlers())
 
 
 def test_an_engine_can_be_told_to_give_memory_back(weights: dict[str, Weights]) -> None:

@@ -78,6 +78,7 @@ class Wan:
         self._loaded: dict[Weights, Resident] = {}
         self._working = threading.Lock()
         self._pause = _Pause(options.idle_unload, weakref.WeakMethod(self._forget_if_idle))
+        weakref.finalize(self, self._pause.end)
 
     @property
     def models(self) -> frozenset[str]:
@@ -240,7 +241,7 @@ class _Pause:
         """There is work to do meanwhile."""
         with self._lock:
             self._held += 1
-            self._stop()
+        self.end()
         try:
             yield
         finally:
@@ -249,15 +250,17 @@ class _Pause:
                 if not self._held and self._seconds > 0:
                     self._start()
 
+    def end(self) -> None:
+        """Nothing will be called any more, until this was held again; its thread goes at once."""
+        with self._lock:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+
     def _start(self) -> None:
         self._timer = threading.Timer(self._seconds, _called, [self._then])
         self._timer.name, self._timer.daemon = "wan-idle", True
         self._timer.start()
-
-    def _stop(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
 
 def _called(method: weakref.WeakMethod[Callable[[], None]]) -> None:
