@@ -196,7 +196,9 @@ class EmulatedFp8:
 class CudnnFp8:
     """cuDNN's fp8 attention through ``nvidia-cudnn-frontend``'s graphs. Not run on a GPU yet.
 
-    A graph is built once per shape. Hopper's kernel writes e4m3 only, Blackwell's also bf16 (vllm-project/vllm#45251).
+    A graph is built once per shape. Hopper's kernel writes e4m3 only, Blackwell's also bf16. Front end 1.32 with
+    cuDNN 9.28, told of an H100 that was not there, took these graphs at every size from 480P to 1080P up to the
+    loading of the kernel, and refused bf16 outputs on it and anything on an Ada card.
     """
 
     name: AttentionName = "cudnn_fp8"
@@ -380,7 +382,10 @@ def _cudnn(device: torch.device) -> Attention:
 def _on_cuda(device: torch.device, build: Callable[[], Attention]) -> Attention:
     if device.type != "cuda":
         raise Unusable(f"needs a CUDA device, not {device.type}")
-    return build()
+    try:
+        return build()
+    except (ImportError, OSError, AttributeError) as error:  # installed, but for another torch
+        raise Unusable(f"cannot be imported: {_first_line(error)}") from error
 
 
 _BUILDERS: Mapping[AttentionName, Callable[[torch.device], Attention]] = {
@@ -402,9 +407,9 @@ def _try(variant: Attention, device: torch.device) -> None:
     try:
         found, expected = dense(variant(q, k, v), torch.float32), _sdpa(q, k, v).float()
         alike = F.cosine_similarity(found.flatten(), expected.flatten(), dim=0).item()
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, Unusable):
         raise
-    except RuntimeError as error:
+    except Exception as error:  # whatever a foreign library raises
         raise Unusable(f"the trial failed: {_first_line(error)}") from error
     if not alike >= TRIAL_COSINE:
         raise Unusable(f"on a trial its result is wrong (cosine {alike:.4f})")
@@ -420,8 +425,8 @@ def _descale(most: Tensor) -> Tensor:
 
 
 def _four(x: Tensor) -> Tensor:
-    """[L, N, D] as cuDNN's [1, N, L, D], moving nothing."""
-    return x.transpose(0, 1)[None]
+    """[L, N, D] as cuDNN's [1, N, L, D], moving nothing, with the strides of :func:`_heads_first`."""
+    return x[None].transpose(1, 2)
 
 
 def _heads_first(shape: torch.Size) -> tuple[list[int], list[int]]:
