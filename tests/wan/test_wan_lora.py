@@ -14,6 +14,7 @@ from diffusers.loaders.lora_conversion_utils import (
 from torch import Tensor
 
 from kf2v.engines.wan.checkpoint import CheckpointError, Scaled, TensorSource, open_bundle
+from kf2v.engines.wan.checkpoint.bundle import side_of
 from kf2v.engines.wan.checkpoint.names import BLOCK_MODULES, MODULES, wan_names
 from kf2v.engines.wan.weights import Lora, Weights
 from wan import layouts, tiny
@@ -179,7 +180,7 @@ def test_each_expert_gets_its_own_lora_and_both_get_one_without_a_side(
 ) -> None:
     deltas = {name: torch.full((1, 2, 24), number) for name, number in (("high", 1.0), ("low", 2.0), ("both", 4.0))}
     names = (
-        {"high": "a_high_noise", "low": "a_low_noise", "both": "style"}
+        {"high": "a_high_noise", "low": "LowNoise", "both": "slow_highlights"}
         if how == "by name"
         else {n: n[0] for n in deltas}
     )
@@ -286,6 +287,22 @@ def test_a_strength_so_large_that_it_overflows_is_found_out(tmp_path: Path, flf2
     (source,) = opened(flf2v_dir, Lora(file=str(file), strength=1e3))
     with pytest.raises(CheckpointError, match="scale_shift_table has NaN or infinity"):
         source.read("scale_shift_table")
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [
+        ("wan2.2_i2v_A14b_high_noise_lora_rank64.safetensors", "high"),
+        ("owner/low-res:Wan2.2-I2V-HighNoise-v1.safetensors", "high"),
+        ("/models/high/x_LOW.safetensors", "low"),
+        ("low.safetensors", "low"),
+        ("slow_motion_yellow_glow.safetensors", None),
+        ("highlights-flow.safetensors", None),
+        ("high_and_low.safetensors", None),
+    ],
+)
+def test_a_name_says_which_expert_it_is_for_only_in_so_many_words(name: str, side: str | None) -> None:
+    assert side_of(name) == side
 
 
 def test_flattened_names_cannot_be_confused() -> None:
