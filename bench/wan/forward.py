@@ -151,7 +151,7 @@ def _row(
     row["tier"] = tier
     if ops is None:
         return row
-    dit.ops = replace(dit.ops, attend=ops.attend, cross=ops.cross, norms=ops.norms)
+    dit.ops = ops
     count = flops(scale.shape, grid(size, scale.frames))
     try:
         with peak(device) as held:

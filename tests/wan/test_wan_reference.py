@@ -147,6 +147,13 @@ def test_random_weights_are_the_same_whenever_they_are_read_and_never_zero() -> 
         assert not torch.equal(tensor, other.read(name))  # type: ignore[arg-type]
 
 
+def test_random_weights_of_two_kinds_of_number_differ_by_rounding_alone() -> None:
+    shape = synthetic.TINY.shape(FLF2V)
+    exact, rounded = (synthetic.RandomTensors(shape, dtype=dtype) for dtype in (torch.float32, torch.bfloat16))
+    for name in exact.names():
+        assert torch.equal(exact.read(name).to(torch.bfloat16), rounded.read(name))
+
+
 def test_random_weights_keep_what_passes_through_them_at_its_size() -> None:
     for name, shape in {"blocks.0.ffn.net.2.weight": (64, 256), "blocks.0.norm2.weight": (512,)}.items():
         drawn = synthetic.drawn(name, shape, torch.Generator().manual_seed(0), dtype=torch.float32)

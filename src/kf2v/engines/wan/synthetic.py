@@ -98,12 +98,16 @@ class RandomTensors:
 
 
 def drawn(name: str, shape: tuple[int, ...], generator: torch.Generator, *, dtype: torch.dtype) -> Tensor:
-    """A parameter on the generator's device: matrices keep the size of what passes through, norms lie around one."""
-    numbers = torch.randn(shape, generator=generator, device=generator.device, dtype=dtype)
+    """A parameter on the generator's device: matrices keep the size of what passes through, norms lie around one.
+
+    Drawn in fp32 whatever ``dtype`` is, so that rounding is all that differs between two of them.
+    """
+    numbers = torch.randn(shape, generator=generator, device=generator.device, dtype=torch.float32)
     owner, _, leaf = name.rpartition(".")
     if leaf == "gamma" or ("norm" in owner.rpartition(".")[2] and leaf == "weight"):
-        return numbers.mul_(SPREAD).add_(1)
-    if len(shape) < 2 or leaf in ("scale_shift_table", "pos_embed"):
-        return numbers.mul_(SPREAD)
-    fan_in = torch.Size(shape[1:]).numel()
-    return numbers.mul_(fan_in**-0.5)
+        numbers.mul_(SPREAD).add_(1)
+    elif len(shape) < 2 or leaf in ("scale_shift_table", "pos_embed"):
+        numbers.mul_(SPREAD)
+    else:
+        numbers.mul_(torch.Size(shape[1:]).numel() ** -0.5)
+    return numbers.to(dtype)
