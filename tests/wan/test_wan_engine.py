@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -530,6 +532,19 @@ def test_one_model_with_weights_is_enough(weights: dict[str, Weights], tmp_path:
     assert [line["model"] for line in logs] == ["plus"]
     with pytest.raises(Unavailable):
         engine.generate(scene(model="plus"), Notes())
+
+
+def test_asking_whether_it_can_work_loads_no_torch(weights: dict[str, Weights]) -> None:
+    code = (
+        "import sys\n"
+        "from kf2v.engines.wan import Options, Wan, Weights\n"
+        "wanted = {str(base): Weights(model=str(base), base=base) for base in sys.argv[1:]}\n"
+        "assert Wan(wanted, Options(device='cpu')).models == set(sys.argv[1:])\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    bases = [weights["plus"].base, weights["flash"].base]
+    done = subprocess.run([sys.executable, "-c", code, *bases], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_no_models_at_all_is_told() -> None:

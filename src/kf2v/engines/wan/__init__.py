@@ -21,7 +21,7 @@ from kf2v.engines import Scene, Watch
 from kf2v.engines.wan.checkpoint import Bundle, CheckpointError, open_bundle
 from kf2v.engines.wan.colour import Ends
 from kf2v.engines.wan.geometry import FPS, generation_size, resized
-from kf2v.engines.wan.profiles import Options, Plan, choose, fits, needed
+from kf2v.engines.wan.profiles import GB, Options, Plan, choose, fits, needed
 from kf2v.engines.wan.readiness import Machine, look, missing_weights
 from kf2v.engines.wan.readiness import readiness as lack  # the module keeps its name
 from kf2v.engines.wan.weights import Weights
@@ -127,7 +127,7 @@ class Wan:
         watch.report("decode", 1.0)
         watch.lap()
         close = {} if ends.closeness is None else {k: round(v, 2) for k, v in asdict(ends.closeness).items()}
-        log.info("clip made", model=model, seconds=watch.seconds, **close)
+        log.info("clip made", model=model, seconds=watch.seconds, **close, **_peak(self._device()))
 
     def _wanted(self, model: str) -> Weights:
         """What ``model`` runs on, or the only one there is, where no name is given. Raises Unavailable."""
@@ -277,6 +277,9 @@ def _plan(bundle: Bundle, options: Options, device: torch.device) -> Plan:
     if device.type == "cuda":
         memory = torch.cuda.get_device_properties(device).total_memory
         able = torch.version.hip is None and torch.cuda.get_device_capability(device) >= EIGHT_BITS
+    if options.runtime == "diffusers":  # which knows neither eight bits nor offloading here
+        wanted = "fast" if bundle.distilled else "quality"
+        return choose(memory, bundle.family, distilled=bundle.distilled, wanted=wanted, eight_bits=False)
     eight_bits = options.linear.startswith("fp8") if options.linear != "auto" else None if able else False
     return choose(memory, bundle.family, distilled=bundle.distilled, wanted=options.profile, eight_bits=eight_bits)
 
@@ -295,6 +298,17 @@ def _room(device: torch.device) -> int | None:
     gc.collect()
     torch.cuda.empty_cache()
     return torch.cuda.mem_get_info(device)[0]
+
+
+def _peak(device: torch.device) -> dict[str, float]:
+    """The most gigabytes that tensors took since this was asked before; nothing on a CPU."""
+    import torch
+
+    if device.type != "cuda":
+        return {}
+    most = torch.cuda.max_memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    return {"peak_gigabytes": round(most / GB, 2)}
 
 
 def _empty_cache() -> None:
