@@ -285,7 +285,7 @@ def test_what_was_found_and_how_long_it_took_is_logged(engine: Wan) -> None:
         list(engine.generate(asked, Notes()).frames)
     (made,) = [line for line in logs if line["event"] == "clip made"]
     assert made["model"] == "flash"
-    assert set(made["seconds"]) == {"encode", "denoise", "decode"}
+    assert set(made["seconds"]) - {"load"} == {"encode", "denoise", "decode"}
     assert 5 < made["first_psnr"] < 60
     assert made["last_delta_e"] > 1
     assert "secret" not in str(logs)
