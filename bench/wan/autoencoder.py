@@ -1,14 +1,17 @@
 """(c) The VAE at full width with random weights: encoding the clip of both ends, decoding the latents.
 
-bf16 is what the engine uses, fp32 what diffusers' documentation does; one latent at a time is how films are streamed,
-four at a time would hold more memory and have fewer launches.
+bf16 with channels last is what the engine uses, fp32 what diffusers' documentation does; one latent at a time is how
+films are streamed, four at a time hold more memory and have fewer launches. The plain layout, and letting cuDNN search
+for its fastest kernels, are there to see what they cost and bring.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKLWan
 from torch import Tensor
 
 from bench.wan.card import Taken, emptied, peak, timed
@@ -21,30 +24,64 @@ from kf2v.video import Frame, Size
 
 #: floating-point operations of encoding and decoding 81 frames, counted on meta tensors (wan-engine.md, section 6)
 FLOPS = {"480P": (0.164e15, 0.275e15), "720P": (0.382e15, 0.639e15)}
-KINDS = {"bf16": torch.bfloat16, "fp32": torch.float32}
-CHUNKS = (1, 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One way to run it."""
+
+    name: str
+    dtype: torch.dtype = torch.bfloat16
+    #: as modules come, not channels last
+    plain: bool = False
+    #: cuDNN tries its kernels on the first run (``torch.backends.cudnn.benchmark``)
+    search: bool = False
+    #: latents decoded at a time
+    chunks: tuple[int, ...] = (1,)
+
+
+KINDS = (
+    Kind(name="bf16", chunks=(1, 4)),
+    Kind(name="bf16, searched", search=True),
+    Kind(name="bf16, plain", plain=True),
+    Kind(name="fp32", dtype=torch.float32),
+)
+
+
+class Plain(Vae):
+    """Without channels last."""
+
+    def __init__(self, model: AutoencoderKLWan, *, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__(model, device=device, dtype=dtype)
+        for weight in self._model.parameters():
+            weight.data = weight.data.contiguous()
+
+    def _placed(self, tensor: Tensor) -> Tensor:
+        return tensor.to(self.device, self.dtype)
 
 
 def measure(scale: Scale, device: torch.device) -> dict[str, Any]:
     """Everything of this step."""
     rows: list[dict[str, Any]] = []
-    for name, dtype in KINDS.items():
-        vae = Vae(rehearsal.vae(scale.sizes, device=device, dtype=dtype), device=device, dtype=dtype)
-        for tier, size in scale.films.items():
-            rows += _rows(scale, tier, size, vae, name, device)
-        del vae
+    for kind in KINDS:
+        model = rehearsal.vae(scale.sizes, device=device, dtype=kind.dtype)
+        vae = (Plain if kind.plain else Vae)(model, device=device, dtype=kind.dtype)
+        with torch.backends.cudnn.flags(benchmark=kind.search):
+            for tier, size in scale.films.items():
+                rows += _rows(scale, tier, size, vae, kind, device)
+        del vae, model
         emptied(device)
     return {"vae": rows}
 
 
-def _rows(scale: Scale, tier: str, size: Size, vae: Vae, kind: str, device: torch.device) -> Iterator[dict[str, Any]]:
+def _rows(scale: Scale, tier: str, size: Size, vae: Vae, kind: Kind, device: torch.device) -> Iterator[dict[str, Any]]:
     generator = np.random.default_rng(0)
     first, last = (generator.integers(0, 256, (size.height, size.width, 3), dtype=np.uint8) for _ in range(2))
     encoding, decoding = FLOPS.get(tier, (0.0, 0.0))
-    facts = {"tier": tier, "kind": kind}
+    facts = {"tier": tier, "kind": kind.name}
     yield facts | {"work": "encode", "chunk": 1} | _encoded(scale, vae, first, last, encoding, device)
     latents = torch.randn((1, 16, *latent_shape(size, scale.frames)), device=device)
-    for chunk in CHUNKS:
+    for chunk in kind.chunks:
         try:
             with peak(device) as held:
                 taken = timed(lambda chunk=chunk: _drained(decoded(vae, latents, chunk)), device)
@@ -97,9 +134,9 @@ def _told(taken: Taken, flops: float, held: dict[str, float]) -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> Iterator[str]:
     """For reading."""
-    yield f"{'tier':6}{'kind':6}{'work':14}{'latents':>8}{'s':>9}{'TFLOP/s':>9}{'of 790':>8}{'GB':>7}"
+    yield f"{'tier':6}{'kind':16}{'work':14}{'latents':>8}{'s':>9}{'TFLOP/s':>9}{'of 790':>8}{'GB':>7}"
     for row in result["vae"]:
-        begin = f"{row['tier']:6}{row['kind']:6}{row['work']:14}{row['chunk']:>8}"
+        begin = f"{row['tier']:6}{row['kind']:16}{row['work']:14}{row['chunk']:>8}"
         if row.get("unusable"):
             yield f"{begin}  not here: {row['unusable']}"
         else:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
 from bench.wan.card import emptied, peak, settled, timed
 from bench.wan.scale import Scale
@@ -25,6 +26,8 @@ from kf2v.video import Size
 
 #: a step in the middle of the distilled schedule
 TIMESTEP = 833.3
+#: kernels that are told of a forward, the longest first
+TOLD = 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +167,27 @@ def _row(
     told |= {"share_of_its_own_limit": limit / taken.median, "limit_ms": limit * 1e3, **held}
     if _called(dit.ops) != variant.name:
         told["unusable"] = f"{_called(dit.ops)} stood in while it was timed"
+    if variant.large and tier == next(iter(scale.films)):
+        told["kernels"] = _kernels(dit, latents, context, device)
     return row | told | _likeness(found, wanted.setdefault(tier, found))
+
+
+def _kernels(dit: Dit, latents: Tensor, context: Context, device: torch.device) -> list[dict[str, Any]]:
+    """Where one forward's time goes: the kernels (on a CPU the operations) that take longest; empty without CUPTI."""
+    gpu = device.type == "cuda"
+    try:
+        with profile(activities=[ProfilerActivity.CUDA if gpu else ProfilerActivity.CPU]) as seen:
+            dit.forward(latents, TIMESTEP, context)
+            settled(device)
+    except RuntimeError:
+        return []
+    spent = {each: each.self_device_time_total if gpu else each.self_cpu_time_total for each in seen.key_averages()}
+    whole = sum(spent.values()) or 1
+    longest = sorted(spent.items(), key=lambda item: -item[1])[:TOLD]
+    return [
+        {"kernel": each.key[:120], "ms": micro / 1e3, "calls": each.count, "share": micro / whole}
+        for each, micro in longest
+    ]
 
 
 def grid(size: Size, frames: int) -> tuple[int, int, int]:
@@ -192,6 +215,11 @@ def table(result: dict[str, Any]) -> Iterator[str]:
             f"{row['tier']:6}{row['variant']:30}{row['ms']:>9.1f}{row['tflops']:>9.0f}{row['share']:>9.0%}"
             f"{row['share_of_its_own_limit']:>8.0%}{row.get('peak_gb', 0):>7.1f}{row['cosine']:>9.5f}"
         )
+    for row in result["forwards"]:
+        if row.get("kernels"):
+            yield f"where the time goes: {row['variant']}"
+            for each in row["kernels"]:
+                yield f"  {each['ms']:>9.2f} ms {each['share']:>5.0%} {each['calls']:>5} times  {each['kernel'][:70]}"
     alike = ", ".join(f"{row['variant']} {row['cosine']:.5f}" for row in result["one_block"] if "cosine" in row)
     yield f"cosine of one block to the first: {alike}"
     told = ", ".join(f"{kind} {seconds:.0f} s" for kind, seconds in result["seconds_to_build"].items())

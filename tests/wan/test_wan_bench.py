@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 import torch
 from bench.wan import __main__ as bench
 from bench.wan import autoencoder, film
@@ -48,9 +50,11 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str,
 
 
 @pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KF2V_WAN_DEVICE", "cpu")
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.mark.usefixtures("tiny")
@@ -198,6 +202,21 @@ def test_what_is_told_of_runs_follows_from_their_seconds() -> None:
     row = taken.told(1e12, 8e12)
     assert (row["ms"], row["ms_least"], row["ms_most"], row["rounds"]) == (250, 200, 500, 3)
     assert (row["tflops"], row["share"]) == (4, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "runs"), [(5.0, 2 + 5), (28.0, 2 + 5), (40.0, 1 + 4), (70.0, 1 + 1), (300.0, 1 + 1)]
+)
+def test_films_are_made_as_often_as_patience_lasts(seconds: float, runs: int) -> None:
+    made = []
+
+    def work() -> dict[str, float]:
+        made.append(seconds)
+        return {"denoise": seconds - 1, "decode": 1.0}
+
+    counted = film.repeated(work, torch.device("cuda"), patience=200)
+    assert len(made) == runs
+    assert film.summed(counted)["seconds"] == seconds
 
 
 def test_differences_are_relative_to_the_second() -> None:

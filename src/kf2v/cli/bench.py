@@ -65,7 +65,10 @@ def wan(
     With --reference diffusers, the same scene, seed, steps and weights go through diffusers' stock pipeline in the
     same run; then the ratio and the largest difference of latents are told too. Pictures are drawn, not asked for.
     """
+    from kf2v import logs
+
     settings = read_settings()
+    logs.configure("error" if quiet else settings.log_level)
     runtimes = ("native", *([] if reference is None else [reference.value]))
     chosen, options = _weights(settings, model), _options(settings, weights)
     _check(chosen, options, weights)

@@ -46,11 +46,13 @@ def run(
     path = destination(output, "out.mp4")
     settings = read_settings(engine=engine)
     check_engine(settings)
+    from kf2v import logs
     from kf2v.errors import ApiError, InvalidParameter
     from kf2v.solo import make_video
     from kf2v.wire import Submission
     from kf2v.wire.v1.text import NEGATIVE_PROMPT_LIMIT, PROMPT_LIMIT, cut
 
+    logs.configure("error" if quiet else "warning")  # unless told otherwise, log lines go to stdout
     submission = Submission(
         model=model,
         first_frame=first,
