@@ -320,6 +320,18 @@ def test_low_vram_makes_the_same_film(weights: dict[str, Weights]) -> None:
     assert torch.equal(*made)
 
 
+@pytest.mark.parametrize("model", ["plus-4", "flash"])
+def test_half_precision_stays_close(model: str, weights: dict[str, Weights], tmp_path: Path) -> None:
+    """What a GPU computes in: the same weights in bf16 all through, but for the VAE."""
+    family: tiny.FamilyName = "wan2.2-a14b" if model == "flash" else "wan2.1-flf2v"
+    half = _loaded(replace(weights[model], base=str(tiny.save(tmp_path, family, dtype=torch.bfloat16))))
+    assert {expert.dtype for expert in half.experts} == {torch.bfloat16}
+    asked = scene(model=model, negative="a dog")
+    exact, rough = (each.latents(asked, Notes(), frames=5) for each in (_loaded(weights[model]), half))
+    assert rough.dtype == torch.float32
+    assert 1e-5 < _apart(rough, exact) < 2e-2
+
+
 def waiting(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
     until = time.monotonic() + seconds
     while not condition() and time.monotonic() < until:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from kf2v.engines import EngineUnavailable
 from kf2v.engines.wan.checkpoint import Bundle, CheckpointError, open_bundle
-from kf2v.engines.wan.vae import Vae, chunk_of, pictures
+from kf2v.engines.wan.vae import Vae, channels_last, chunk_of, pictures
 from kf2v.engines.wan.weights import Weights
 from kf2v.errors import AlgorithmError
 from kf2v.video import Size
@@ -159,6 +159,17 @@ def test_a_diffusers_that_walks_in_another_way_is_told(monkeypatch: pytest.Monke
     with pytest.raises(EngineUnavailable, match="latent by latent") as raised:
         Vae(other, device=CPU, dtype=torch.float32)
     assert "diffusers>=" in raised.value.fix
+
+
+def test_weights_laid_out_for_a_gpu_decode_the_same(model: AutoencoderKLWan) -> None:
+    other = tiny_copy(model)
+    channels_last(other)
+    laid_out = [weight for weight in other.parameters() if weight.ndim == 5]
+    assert all(weight.is_contiguous(memory_format=torch.channels_last_3d) for weight in laid_out)
+    plain, turned = (
+        torch.cat(list(Vae(each, device=CPU, dtype=torch.float32).decode(latents(2))), dim=2) for each in (model, other)
+    )
+    assert (turned - plain).abs().max() < 1e-5
 
 
 def test_half_precision_stays_close(model: AutoencoderKLWan) -> None:
