@@ -77,7 +77,7 @@ def drift_of(own: Landing, other: Landing) -> Field:
 def visible(seen: Field, origin: Field, age: float, kinship: float = 1.0) -> Field:
     """0 … 1: there are pixels, and they come from inside the picture; the seam softens as the picture ages.
 
-    The less akin the pictures, the less that counts: a stranger cannot answer for what the other does not show.
+    The less ``kinship`` between strangers, the less that counts: they cannot answer for what the other does not show.
     """
     height, width = seen.shape
     x, y = origin[..., 0], origin[..., 1]

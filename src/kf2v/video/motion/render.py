@@ -121,8 +121,9 @@ class Renderer:
         turn = (sample(pair.turns.first, from_first) + sample(pair.turns.last, from_last)) / 2
         turn *= (1 - matched) * (1 - (1 - RELATIVES_TURN) * pair.kinship)
         share = np.clip(0.5 + (position - 0.5 - turn) / width, GLIMPSE * position, 1 - GLIMPSE * (1 - position))
-        of_first = (1 - share) * visible(first.seen, from_first, position, pair.kinship)
-        of_last = share * visible(last.seen, from_last, 1 - position, pair.kinship)
+        kinship = pair.kinship if pair.strange else 1.0
+        of_first = (1 - share) * visible(first.seen, from_first, position, kinship)
+        of_last = share * visible(last.seen, from_last, 1 - position, kinship)
         return np.asarray(of_last / (of_first + of_last), np.float32)
 
     def _light(self, position: float, share: Field, from_first: Field, from_last: Field) -> Field:

@@ -79,6 +79,15 @@ def black_to_white(pair: Correspondence) -> Renderer:
     return Renderer(flat(0), flat(255), unlit)
 
 
+def test_what_one_picture_never_saw_the_other_answers_for_however_little_they_share() -> None:
+    world = texture(3, (192, 380))
+    pair = analyse(cut(world, 0, 0), cut(world, 60, 0))
+    distant = replace(pair, coverage=0.05)
+    assert not distant.strange
+    revealed = luma(black_to_white(distant).frame(0.3))[16:-16, -12:-4]
+    assert revealed.min() > 240
+
+
 @pytest.fixture(scope="module")
 def shares() -> Renderer:
     return black_to_white(analyse(texture(1), texture(2)))
