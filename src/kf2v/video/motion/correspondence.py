@@ -13,9 +13,10 @@ import numpy as np
 from kf2v.video.frames import Frame
 from kf2v.video.motion.alignment import fit, in_company, is_moderate, landmarks, planes, rough
 from kf2v.video.motion.diffusion import spread
-from kf2v.video.motion.field import Field, grid, resize, sample
+from kf2v.video.motion.field import Field, grid, sample
 from kf2v.video.motion.halfway import Halfway, morph
 from kf2v.video.motion.handover import Front, Turns, best_front, front_of, journey_of, turns
+from kf2v.video.motion.light import Light, light_of
 from kf2v.video.motion.matching import Match, agreement, best_of, led_by, match_from
 from kf2v.video.motion.path import Geodesic, Homography, in_pixels, project
 from kf2v.video.motion.threads import both
@@ -61,9 +62,9 @@ class Correspondence:
     path: Geodesic
     first: Strand
     last: Strand
-    #: (h, w, 3), grey levels: what the light adds to the first (last) frame to make it look like the other
-    first_tone: Field
-    last_tone: Field
+    #: how the first (last) frame's light becomes the other's
+    first_light: Light
+    last_light: Light
     #: when places that are not matched change hands
     turns: Turns
     #: the share of both frames that is believed to be seen in both
@@ -242,16 +243,19 @@ def _woven(one: Frame, other: Frame, match: Match, filled: _Filled) -> Correspon
     kinship = _kinship(match.coverage)
     forward_trust = np.maximum(match.forward_trust, kinship * forward_trust)
     backward_trust = np.maximum(match.backward_trust, kinship * backward_trust)
-    (first_tone, last_tone), turning = both(
-        lambda: _tones(one, other, match, filled, kinship),
+    (first_light, last_light), turning = both(
+        lambda: (
+            light_of(one, other, here + forward, match.forward_trust, kinship),
+            light_of(other, one, anchor, match.backward_trust, kinship),
+        ),
         lambda: turns(one, other, forward, backward, filled.course.front),
     )
     return Correspondence(
         path=Geodesic(motion),
         first=Strand(anchor=here, drift=project(back, here + forward) - here, trust=forward_trust),
         last=Strand(anchor=anchor, drift=project(back, here) - anchor, trust=backward_trust),
-        first_tone=first_tone,
-        last_tone=last_tone,
+        first_light=first_light,
+        last_light=last_light,
         turns=turning,
         coverage=match.coverage,
         strange=filled.course.strange,
@@ -285,24 +289,3 @@ def _has_path(motion: Homography) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _tones(one: Frame, other: Frame, match: Match, filled: _Filled, kinship: float) -> tuple[Field, Field]:
-    """How the light changes between the frames: differences of what surely is the same, spread widely."""
-    here = grid(one.shape[0], one.shape[1])
-    mine, yours = one.astype(np.float32), other.astype(np.float32)
-
-    def change(near: Field, far: Field, flow: Field, trust: Field) -> Field:
-        trust = trust + np.float32(1 - kinship)
-        difference = (sample(far, here + flow) - near) * trust[..., None]
-        height, width = trust.shape
-        coarse = (max(1, height // 8), max(1, width // 8))
-        reach = max(coarse) / 12
-        weighed = cv2.resize(np.dstack([difference, trust]), coarse[::-1], interpolation=cv2.INTER_AREA)
-        weighed = np.asarray(cv2.GaussianBlur(weighed, (0, 0), reach), np.float32)
-        return resize(weighed[..., :3] / (weighed[..., 3:] + 0.05), (height, width))
-
-    return (
-        change(mine, yours, filled.forward, match.forward_trust),
-        change(yours, mine, filled.backward, match.backward_trust),
-    )

@@ -17,6 +17,7 @@ from kf2v.video.frames import Frame
 from kf2v.video.motion.correspondence import Correspondence
 from kf2v.video.motion.field import Field, grid, resize, sample
 from kf2v.video.motion.landing import Landing, Swarm, drift_of, visible, zoom_of
+from kf2v.video.motion.light import Light
 from kf2v.video.motion.path import Homography, in_pixels, project
 from kf2v.video.motion.threads import both
 
@@ -89,9 +90,8 @@ class Renderer:
         height, width = first.shape[:2]
         self._luma = _Canvas((height, width), fineness=2)
         self._chroma = _Canvas(((height + 1) // 2, (width + 1) // 2), fineness=1)
-        tones = [cv2.transform(tone, RGB_TO_YCRCB) for tone in (correspondence.first_tone, correspondence.last_tone)]
-        self._tones = [np.asarray(tone, np.float32) for tone in tones]
-        self._lit = max(float(np.abs(tone).mean()) for tone in self._tones) > NOTICEABLE
+        lights = (correspondence.first_light, correspondence.last_light)
+        self._lit = max(float(np.abs(light.at(1.0)).mean()) for light in lights) > NOTICEABLE
 
     def frame(self, position: float) -> Frame:
         """The picture at ``position``, strictly between 0 (the first frame) and 1 (the last)."""
@@ -129,9 +129,17 @@ class Renderer:
     def _light(self, position: float, share: Field, from_first: Field, from_last: Field) -> Field:
         """What each frame's light still lacks (has too much) by now, on every fourth pixel."""
         coarse = (slice(None, None, 4), slice(None, None, 4))
-        lacking = ((1 - share) * position)[coarse][..., None] * sample(self._tones[0], from_first[coarse])
-        ahead = (share * (1 - position))[coarse][..., None] * sample(self._tones[1], from_last[coarse])
-        return np.asarray(lacking + ahead, np.float32)
+        lacking = self._added(self._pair.first_light, position, from_first[coarse])
+        ahead = self._added(self._pair.last_light, 1 - position, from_last[coarse])
+        part = share[coarse][..., None]
+        return np.asarray((1 - part) * lacking + part * ahead, np.float32)
+
+    def _added(self, light: Light, part: float, places: Field) -> Field:
+        """(h, w, 3): Y'CrCb levels that ``light`` adds at ``places`` (h, w, 2)."""
+        levels = np.asarray(cv2.transform(light.at(part), RGB_TO_YCRCB), np.float32)
+        height, width = self._here.shape[:2]
+        cells = np.array([levels.shape[1] / width, levels.shape[0] / height], np.float32)
+        return sample(levels, (places + np.float32(0.5)) * cells - np.float32(0.5))
 
     def develop(self, view: View) -> Frame:
         """The picture of ``view``: luma at full size, chroma linearly at half."""

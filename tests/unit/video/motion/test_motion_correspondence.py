@@ -41,8 +41,8 @@ def test_strangers_trust_each_other_little() -> None:
 def test_a_change_of_light_is_told_from_motion() -> None:
     one = cut(WIDE, 40, 30) // 2 + 30
     pair = analyse(one, one + np.uint8(40))
-    assert np.allclose(pair.first_tone, 40, atol=4)
-    assert np.allclose(pair.last_tone, -40, atol=4)
+    assert np.allclose(pair.first_light.at(1.0), 40, atol=4)
+    assert np.allclose(pair.last_light.at(1.0), -40, atol=4)
     assert np.abs(goal(pair, pair.first, 1) - goal(pair, pair.first, 0)).max() < 0.5
 
 
@@ -75,5 +75,5 @@ def test_any_two_pictures_have_an_answer_that_is_finite(first: np.ndarray, last:
         assert np.isfinite(strand.drift).all()
         assert (strand.trust >= 0).all()
         assert (strand.trust <= 1).all()
-    assert np.isfinite(pair.first_tone).all()
-    assert np.isfinite(pair.last_tone).all()
+    assert np.isfinite(pair.first_light.at(1.0)).all()
+    assert np.isfinite(pair.last_light.at(1.0)).all()
