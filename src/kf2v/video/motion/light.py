@@ -19,8 +19,8 @@ CELL = 8
 REACH = 1 / 12
 #: trust below which the light is not believed
 DOUBT = 0.05
-#: grey levels of the brightest channel, about where film ends, and above the surroundings; between them a place comes to
-#: be its own light
+#: grey levels of the brightest channel, near where a picture has no more, and grey levels above the surroundings: from
+#: the one to the other a place comes to be a light itself
 GLARING, OUTSHINING = (230.0, 250.0), (30.0, 90.0)
 #: linear sRGB to the responses of the eye's cones, and their cube roots to Oklab
 CONES = np.array(

@@ -117,7 +117,8 @@ def test_of_two_subjects_the_clearer_is_seen_longer() -> None:
 
 @pytest.mark.parametrize("pair", [(ONE, OTHER), (CLEAR, FAINT), (CLEAR, ONE), (texture(7), texture(8))])
 def test_a_pair_turned_round_has_the_front_turned_round(pair: tuple[Frame, Frame]) -> None:
-    there, back = best_front(*pair, REST, REST), best_front(*pair[::-1], REST, REST)
+    one, other = pair
+    there, back = best_front(one, other, REST, REST), best_front(other, one, REST, REST)
     assert (there.across, there.down, there.outward) == (-back.across, -back.down, -back.outward)
 
 
