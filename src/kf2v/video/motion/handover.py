@@ -19,7 +19,7 @@ from kf2v.video.motion.field import Field, grid, resize, sample
 from kf2v.video.motion.path import Homography
 
 #: share of the clip during which places change hands
-SPAN = 0.9
+SPAN = 0.8
 #: what an even front may lose to the one that shows the clearer of two subjects longest
 PREFERENCE = 0.07
 #: how far the middle of a picture that has a subject is from its edge, in spreads of the edge: not below, surely above

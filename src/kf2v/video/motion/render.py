@@ -25,7 +25,7 @@ from kf2v.video.motion.threads import both
 #: and in two views of one thing; a matched one takes the whole clip
 HANDOVER, RELATIVES_HANDOVER = 0.1, 0.25
 #: how much of the difference in time between places is kept in two views of one thing
-RELATIVES_TURN = 0.31
+RELATIVES_TURN = 0.35
 #: of its linear share a frame keeps at least this, so that what it alone sees is there from the beginning
 GLIMPSE = 0.04
 #: coverage above which it is rings that show, and below which it is blur
