@@ -40,6 +40,12 @@ STRANGERS = 1500.0
 LIKELY = 0.15
 #: what is this near to a match moves as it does, whatever its shape
 NEAR = np.ones((11, 11), np.uint8)
+#: pixels from the edge within which shapes are hardly compared, for they are cut off there
+CUT_OFF = 8.0
+#: how much what is matched some way off has to say about places that nothing else is known of
+FAINT = np.float32(2e-3)
+#: pixels; how far off that may be
+AFAR = 24.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,8 +204,10 @@ def _fill(one: Frame, other: Frame, match: Match, course: _Course, shapes: Halfw
     def smooth(base: Field, flow: Field, trust: Field, likely: Field, hidden: Field, guide: Frame) -> Field:
         settled = np.maximum(cv2.dilate(trust, NEAR), hidden)
         believed, guessed = evidence * trust**2, LIKELY * (1 - kinship * settled)
-        weights = believed + guessed + np.float32(2e-3)
-        rest = ((flow - base) * believed[..., None] + (likely - base) * guessed[..., None]) / weights[..., None]
+        weights = believed + guessed + FAINT
+        own = flow - base
+        told = own * believed[..., None] + (likely - base) * guessed[..., None] + FAINT * _around(own, believed)
+        rest = told / weights[..., None]
         stiffness = 60.0 + STRANGERS * (1 - kinship)
         return base + hold * spread(rest, weights, guide, stiffness=stiffness, contrast=9.0 + 60.0 * (1 - kinship))
 
@@ -214,15 +222,27 @@ def _fill(one: Frame, other: Frame, match: Match, course: _Course, shapes: Halfw
 
 
 def _hidden(way: Field, back: Field, back_trust: Field) -> Field:
-    """(h, w), 0 … 1: how surely what moves ``way``, as the whole does, arrives where something else is seen.
+    """(h, w), 0 … 1: how surely what moves ``way``, as the whole does, arrives out of the picture or where something
+    else is seen.
 
-    What is covered or uncovered has no place to go in the other picture, and no shape to become.
+    What leaves, enters, is covered or uncovered has no place in the other picture, and no shape to become.
     """
     here = grid(way.shape[0], way.shape[1])
     arrival = here + way
     origin = arrival + sample(back, arrival)
     elsewhere = np.clip(np.hypot(*np.moveaxis(origin - here, 2, 0)) / 3 - 1, 0, 1)
-    return np.asarray(np.minimum(2 * elsewhere * sample(back_trust, arrival), 1), np.float32)
+    covered = np.minimum(2 * elsewhere * sample(back_trust, arrival), 1)
+    outside = np.clip(1 - _margin(arrival) / CUT_OFF, 0, 1)
+    return np.asarray(np.maximum(covered, outside), np.float32)
+
+
+def _around(values: Field, weights: Field) -> Field:
+    """The mean of ``values`` (h, w, 2) some ``AFAR`` pixels around, weighed by ``weights`` (h, w); 0 if none counts."""
+    height, width = weights.shape
+    carried = np.dstack([values * weights[..., None], weights]).astype(np.float32)
+    coarse = cv2.resize(carried, (max(1, width // 8), max(1, height // 8)), interpolation=cv2.INTER_AREA)
+    coarse = np.asarray(cv2.GaussianBlur(coarse, (0, 0), AFAR / 8), np.float32)
+    return resize(coarse[..., :2] / (coarse[..., 2:] + np.float32(1e-3)), (height, width))
 
 
 def _kinship(coverage: float) -> float:
@@ -262,12 +282,19 @@ def _woven(one: Frame, other: Frame, match: Match, filled: _Filled) -> Correspon
     )
 
 
+def _margin(places: Field) -> Field:
+    """(h, w): how far inside the picture each of ``places`` (h, w, 2) is, below 0 outside."""
+    height, width = places.shape[:2]
+    opposite = np.array([width - 1, height - 1], np.float32) - places
+    # A reduction along so short an axis is slow.
+    nearer = np.minimum(places, opposite)
+    return np.minimum(nearer[..., 0], nearer[..., 1])
+
+
 def _away_from_edges(here: Field) -> Field:
     """0 at the edge of the picture, rising smoothly to 1 an eighth of the short side inwards."""
     height, width = here.shape[:2]
-    opposite = np.array([width - 1, height - 1], np.float32) - here
-    margin: Field = np.minimum(here, opposite).min(axis=2)
-    part: Field = np.clip(margin / (min(height, width) / 8), 0, 1)
+    part: Field = np.clip(_margin(here) / (min(height, width) / 8), 0, 1)
     return part * part * (3 - 2 * part)
 
 

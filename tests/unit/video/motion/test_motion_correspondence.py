@@ -33,6 +33,16 @@ def test_what_leaves_the_picture_is_not_trusted_and_what_stays_is() -> None:
     assert pair.last.trust[20:-20, -30:].max() < 0.1
 
 
+def test_what_enters_moves_as_what_is_next_to_it_and_not_as_the_whole() -> None:
+    near, far = texture(6, (300, 480)), WIDE
+    one, other = cut(far, 40, 30), cut(far, 46, 30)
+    one[128:], other[128:] = cut(near, 40, 30)[128:], cut(near, 70, 30)[128:]
+    pair = analyse(one, other)
+    way = goal(pair, pair.last, 1) - goal(pair, pair.last, 0)
+    assert np.allclose(np.median(way[140:, -24:], axis=(0, 1)), (-30, 0), atol=3)
+    assert np.allclose(np.median(way[10:110, -4:], axis=(0, 1)), (-6, 0), atol=1)
+
+
 def test_strangers_trust_each_other_little() -> None:
     pair = analyse(texture(1), texture(2))
     assert pair.first.trust.mean() < 0.3
