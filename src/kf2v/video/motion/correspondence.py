@@ -13,7 +13,7 @@ import numpy as np
 from kf2v.video.frames import Frame
 from kf2v.video.motion.alignment import fit, in_company, is_moderate, landmarks, planes, rough
 from kf2v.video.motion.diffusion import spread
-from kf2v.video.motion.field import Field, grid, sample
+from kf2v.video.motion.field import Field, grid, resize, sample
 from kf2v.video.motion.halfway import Halfway, morph
 from kf2v.video.motion.handover import Front, Turns, best_front, front_of, journey_of, turns
 from kf2v.video.motion.light import Light, light_of

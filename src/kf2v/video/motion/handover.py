@@ -20,7 +20,7 @@ from kf2v.video.motion.path import Homography
 
 #: share of the clip during which places change hands
 SPAN = 0.8
-#: what an even front may lose to the one that shows the clearer of two subjects longest
+#: what an even front may lose to one that is better for what is seen
 PREFERENCE = 0.07
 #: how far the middle of a picture that has a subject is from its edge, in spreads of the edge: not below, surely above
 APART = (0.8, 1.2)
@@ -70,10 +70,10 @@ class Turns:
 def turns(one: Frame, other: Frame, forward: Field, backward: Field, front: Front | None = None) -> Turns:
     """When each place changes hands if ``front`` runs along the flows (h, w, 2) from ``one`` to ``other`` and back.
 
-    Without one it is the best.
+    Without one it is the most even, or one nearly so that comes in from the edges: there two views of one thing differ.
     """
     contest = _Contest(one, other, forward, backward)
-    return contest.run(front or contest.best())
+    return contest.run(front or contest.best({INWARD: PREFERENCE}))
 
 
 def best_front(one: Frame, other: Frame, forward: Field, backward: Field) -> Front:
@@ -82,7 +82,7 @@ def best_front(one: Frame, other: Frame, forward: Field, backward: Field) -> Fro
     One that comes in from the edges keeps what is in the middle of ``one`` longest, one that goes out from the middle
     brings what is there in ``other`` first. Backwards it is the best front for the pair turned round.
     """
-    return _Contest(one, other, forward, backward).best()
+    return _Contest(one, other, forward, backward).best(_liking(one, other))
 
 
 def journey_of(front: Front, shape: tuple[int, int]) -> Homography:
@@ -130,11 +130,11 @@ class _Contest:
             for picture in reduced
         )
         self._ways = mine + sample(yours, there)
-        self._liking = _liking(reduced[0], reduced[1])
         self._detail = (_detail(reduced[0]).ravel(), sample(_detail(reduced[1]), there).ravel())
 
-    def best(self) -> Front:
-        return max(FRONTS, key=lambda front: self.run(front).evenness + self._liking.get(front, 0.0))
+    def best(self, liking: dict[Front, float]) -> Front:
+        """The most even one, by its evenness and what ``liking`` adds to that."""
+        return max(FRONTS, key=lambda front: self.run(front).evenness + liking.get(front, 0.0))
 
     def run(self, front: Front) -> Turns:
         late = self._ways @ np.array([front.across, front.down, front.outward], np.float32)
@@ -156,10 +156,10 @@ class _Contest:
 
 
 def _liking(one: Frame, other: Frame) -> dict[Front, float]:
-    """What is to be said for a front besides: of two subjects the clearer is kept to the end, or there from early on.
+    """What is to be said for a front between strangers besides: the clearer subject is kept to the end, or comes early.
 
-    It is the one whose colours are further from those at the edge, on the mean. Backwards, the same is said for the
-    front that is backwards.
+    Of two it is the one whose colours are further from those at the edge, on the mean. Backwards, the same is said for
+    the front that is backwards.
     """
     mine, yours = _subject(one), _subject(other)
     none, sure = APART
