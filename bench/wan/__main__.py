@@ -128,18 +128,28 @@ def dry_run(steps: list[str]) -> None:
     print("\nDRY RUN: nothing was measured, nothing was written.")
 
 
-def one(name: str, arguments: argparse.Namespace) -> None:
-    """One step in this process, on the GPU; its result is written and printed."""
+def one(name: str, scale: "Scale", device: "torch.device", *, commit: str = "", into: Path | None = None) -> Path:
+    """One step in this process; its result is printed and written, to ``bench/results/`` or ``into``."""
+    from bench.wan.scale import FULL
+
+    result = run(name, scale, device, commit=commit)
+    print(table(result))
+    bench = "-".join(["wan", name, *(scale.films if len(scale.films) < len(FULL.films) else ())])
+    wanted = into / f"{bench}-{result['versions']['commit']}.json" if into else ""
+    file = keep(result, bench, str(wanted))
+    print(f"written to {file}", flush=True)
+    return file
+
+
+def on_the_gpu(arguments: argparse.Namespace) -> None:
+    """One step at the real sizes."""
     import torch
 
     from bench.wan.scale import FULL
 
     films = {tier: size for tier, size in FULL.films.items() if tier in arguments.tier}
-    result = run(name, replace(FULL, films=films), torch.device("cuda", 0), commit=arguments.commit)
-    print(table(result))
-    bench = "-".join(["wan", name, *(films if len(films) < len(FULL.films) else ())])
-    wanted = arguments.into / f"{bench}-{result['versions']['commit']}.json" if arguments.into else ""
-    print(f"written to {keep(result, bench, str(wanted))}", flush=True)
+    scale = replace(FULL, films=films)
+    one(arguments.only[0], scale, torch.device("cuda", 0), commit=arguments.commit, into=arguments.into)
 
 
 def each(steps: list[str], arguments: argparse.Namespace) -> list[str]:
@@ -192,7 +202,7 @@ def main() -> None:
         say(f"!!! NOTHING WAS MEASURED: {missing}, and a GPU's speed is measured on a GPU (--dry-run walks the code)")
         sys.exit(NO_GPU)
     if arguments.here:
-        one(arguments.only[0], arguments)
+        on_the_gpu(arguments)
     elif failed := each(arguments.only, arguments):
         say(f"!!! not measured: {', '.join(failed)}")
         sys.exit(STEP_FAILED)

@@ -176,7 +176,7 @@ def _kernels(dit: Dit, latents: Tensor, context: Context, device: torch.device) 
     """Where one forward's time goes: the kernels (on a CPU the operations) that take longest; empty without CUPTI."""
     gpu = device.type == "cuda"
     try:
-        with profile(activities=[ProfilerActivity.CUDA if gpu else ProfilerActivity.CPU]) as seen:
+        with profile(activities=[ProfilerActivity.CUDA if gpu else ProfilerActivity.CPU], acc_events=True) as seen:
             dit.forward(latents, TIMESTEP, context)
             settled(device)
     except RuntimeError:

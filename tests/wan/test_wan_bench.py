@@ -131,6 +131,15 @@ def test_a_step_is_walked_and_what_it_found_can_be_kept(name: str) -> None:
     assert len(bench.table(result).splitlines()) > 2
 
 
+def test_a_step_is_kept_under_its_name_its_size_and_its_commit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = bench.one("roofline", TINY, CPU, commit="0123456789ab", into=tmp_path)
+    assert file == tmp_path / "wan-roofline-tiny-0123456789ab.json"
+    assert json.loads(file.read_text())["step"] == "roofline"
+    assert f"written to {file}" in capsys.readouterr().out
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_nothing_is_measured_and_nothing_is_written(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bench.wan", "--only", "roofline", "--into", str(tmp_path)]
@@ -148,14 +157,24 @@ def test_a_dry_run_says_that_it_is_none(capsys: pytest.CaptureFixture[str]) -> N
     assert "nothing was written" in out.splitlines()[-1]
 
 
-def test_the_vae_computes_the_same_however_its_weights_are_laid_out() -> None:
-    plain, laid_out = (autoencoder_of_random_weights() for _ in range(2))
+class AsOnAGpu(vae.Vae):
+    """Weights and data with channels last, as on CUDA."""
+
+    def _placed(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self.dtype).contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_the_vae_computes_the_same_with_channels_last() -> None:
+    plain = autoencoder_of_random_weights()
+    laid_out = AsOnAGpu(rehearsal.vae(TINY.sizes, device=CPU, dtype=torch.float32), device=CPU, dtype=torch.float32)
     vae.channels_last(laid_out._model)
     weights = [weight for weight in laid_out._model.parameters() if weight.ndim > 3]
     assert {weight.is_contiguous() for weight in weights} == {True, False}
-    latents = torch.randn(1, 16, 2, 6, 8, generator=torch.Generator().manual_seed(0))
-    for one, other in zip(plain.decode(latents), laid_out.decode(latents), strict=True):
+    latents = torch.randn(1, 16, 3, 6, 8, generator=torch.Generator().manual_seed(0))
+    shown = list(plain.decode(latents))
+    for one, other in zip(shown, laid_out.decode(latents), strict=True):
         assert torch.allclose(one, other, atol=1e-5)
+    assert torch.allclose(plain.encode(shown), laid_out.encode(shown), atol=1e-4)
 
 
 def test_four_latents_at_a_time_decode_to_what_one_at_a_time_does() -> None:

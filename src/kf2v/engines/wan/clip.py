@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import AutoImageProcessor, CLIPVisionModel
+from transformers import CLIPImageProcessor, CLIPVisionModel
 
 from kf2v.engines.wan.checkpoint import Bundle, CheckpointError, components
 from kf2v.engines.wan.profiles import Framing
@@ -67,6 +67,6 @@ def stretched(frame: Frame, side: int) -> Tensor:
 
 def _processor(folder: Path) -> Any:
     try:
-        return AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+        return CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         raise CheckpointError(folder, f"says nothing about pictures: {error}", "use Wan's own framing") from error

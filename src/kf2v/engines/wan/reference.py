@@ -28,8 +28,8 @@ from diffusers import (
 from PIL import Image
 from torch import Tensor, nn
 from transformers import (
-    AutoImageProcessor,
     BatchFeature,
+    CLIPImageProcessor,
     CLIPVisionModel,
     UMT5EncoderModel,
 )
@@ -305,6 +305,6 @@ def _placed(model: Any, device: torch.device) -> Any:
 def _cropping(base: Path) -> Any:
     """The image processor that a diffusers directory has."""
     try:
-        return AutoImageProcessor.from_pretrained(base / "image_processor", local_files_only=True)
+        return CLIPImageProcessor.from_pretrained(base / "image_processor", local_files_only=True)
     except (OSError, ValueError) as error:
         raise CheckpointError(base / "image_processor", f"cannot be read: {error}", "use Wan's framing") from error
