@@ -33,7 +33,7 @@ from kf2v.engines.wan.readiness import PACKAGES, Card, Machine, look, missing_de
 from kf2v.engines.wan.resident import Diffused, Native, guided
 from kf2v.engines.wan.schedule import schedule_of
 from kf2v.engines.wan.weights import row_of
-from kf2v.errors import AlgorithmError, Canceled, Unavailable
+from kf2v.errors import AlgorithmError, Canceled
 from kf2v.video import Frame, Size
 from kf2v.video.frames import size_of
 from scenery import Held, landscape
@@ -403,7 +403,7 @@ def test_nothing_of_a_model_stays_behind(weights: dict[str, Weights]) -> None:
 
 def test_a_model_that_nobody_named_is_refused(engine: Wan) -> None:
     for name in ("wan9-kf2v", ""):
-        with pytest.raises(Unavailable):
+        with pytest.raises(EngineUnavailable, match="Ask for one of"):
             engine.generate(scene(model=name), Notes())
 
 
@@ -542,7 +542,7 @@ def test_one_model_with_weights_is_enough(weights: dict[str, Weights], tmp_path:
         engine = Wan({"plus": lost, "flash": weights["flash"]}, OPTIONS)
     assert engine.models == {"flash"}
     assert [line["model"] for line in logs] == ["plus"]
-    with pytest.raises(Unavailable):
+    with pytest.raises(EngineUnavailable, match="nowhere"):
         engine.generate(scene(model="plus"), Notes())
 
 

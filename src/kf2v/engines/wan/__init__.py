@@ -25,7 +25,7 @@ from kf2v.engines.wan.profiles import GB, Options, Plan, choose, fits, needed
 from kf2v.engines.wan.readiness import Machine, look, missing_weights
 from kf2v.engines.wan.readiness import readiness as lack  # the module keeps its name
 from kf2v.engines.wan.weights import Weights
-from kf2v.errors import AlgorithmError, Unavailable
+from kf2v.errors import AlgorithmError
 from kf2v.video import Clip, Frame
 from kf2v.video.frames import size_of
 
@@ -68,10 +68,10 @@ class Wan:
         lacking = lack(weights, options, look=look)
         if lacking is not None:
             raise lacking
-        absent = missing_weights(weights)
-        for model, why in absent.items():
+        self._absent = missing_weights(weights)
+        for model, why in self._absent.items():
             log.warning("model cannot be made here", model=model, reason=why.reason, fix=why.fix)
-        self._weights = {model: wanted for model, wanted in weights.items() if model not in absent}
+        self._weights = {model: wanted for model, wanted in weights.items() if model not in self._absent}
         self._options = options
         self._room = room or _room
         #: by weights without the model's name, for two names of one model are one
@@ -98,7 +98,7 @@ class Wan:
     def generate(self, scene: Scene, watch: Watch) -> Clip:
         """Load what is not loaded and make the scene's latents now; decode its frames when they are asked for.
 
-        81 frames at 16 per second. Raises Unavailable for a model that has no weights here, and AlgorithmError, told in
+        81 frames at 16 per second. Raises EngineUnavailable for a model without weights here, and AlgorithmError, told in
         the log, where memory or weights do not suffice.
         """
         wanted = self._wanted(scene.model)
@@ -130,11 +130,16 @@ class Wan:
         log.info("clip made", model=model, seconds=watch.seconds, **close, **_peak(self._device()))
 
     def _wanted(self, model: str) -> Weights:
-        """What ``model`` runs on, or the only one there is, where no name is given. Raises Unavailable."""
+        """What ``model`` runs on, or the only one there is, where no name is given. Raises EngineUnavailable."""
         if not model and len(self._weights) == 1:
             return next(iter(self._weights.values()))
+        if why := self._absent.get(model):
+            raise EngineUnavailable(why.reason, fix=why.fix)
         if model not in self._weights:
-            raise Unavailable from LookupError(f"{model or 'no model'} is none of {', '.join(sorted(self.models))}")
+            raise EngineUnavailable(
+                f"There are no Wan weights for {model or 'a scene that names no model'}.",
+                fix=f"Ask for one of {', '.join(sorted(self.models))}.",
+            )
         return self._weights[model]
 
     def _ready(self, wanted: Weights, watch: Watch) -> Resident:
