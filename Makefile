@@ -59,8 +59,8 @@ format: $(STAMP) ## let ruff lay out the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## measure, each with its own baseline; BENCH=api or BENCH=morph for one
-	@for bench in $(BENCH); do $(BIN)/python -m bench.$$bench || exit 1; done
+bench: $(STAMP) $(if $(filter wan,$(BENCH)),$(WAN_STAMP)) ## measure, each with its own baseline; BENCH=api, morph or wan (needs a GPU) for one
+	@for bench in $(BENCH); do $$([ $$bench = wan ] && echo $(WAN_BIN) || echo $(BIN))/python -m bench.$$bench || exit 1; done
 
 LOCKED := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
 

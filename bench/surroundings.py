@@ -27,11 +27,18 @@ def machine() -> dict[str, Any]:
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """Of everything that makes a difference."""
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
     found = {package: importlib.metadata.version(package) for package in packages}
-    return {"python": platform.python_version(), "commit": done.stdout.strip() or "unknown", **found}
+    return {"python": platform.python_version(), "commit": _commit(), **found}
+
+
+def _commit() -> str:
+    """What git calls this state; ``unknown`` in a copy without a history, or without git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    except OSError:
+        return "unknown"
+    return done.stdout.strip() or "unknown"
 
 
 def keep(result: dict[str, Any], bench: str, wanted: str) -> Path:

@@ -131,11 +131,13 @@ def environment(home: Path, **settings: str) -> dict[str, str]:
 
 
 @contextmanager
-def serving(home: Path, *, workers: int, api_key: str = "sk-test-of-kf2v", **settings: str) -> Iterator[Service]:
+def serving(
+    home: Path, *, workers: int, api_key: str = "sk-test-of-kf2v", pythonpath: Path | None = None, **settings: str
+) -> Iterator[Service]:
     """Run ``kf2v serve`` on a free port until the block ends.
 
-    ``settings`` become ``KF2V_…`` variables. Raises AssertionError if the server does not get ready, does not leave
-    on SIGTERM, or wrote a traceback meanwhile.
+    ``settings`` become ``KF2V_…`` variables; a ``sitecustomize`` in ``pythonpath`` is run by every process. Raises
+    AssertionError if the server does not get ready, does not leave on SIGTERM, or wrote a traceback meanwhile.
     """
     home.mkdir(parents=True, exist_ok=True)
     variables = {
@@ -143,6 +145,7 @@ def serving(home: Path, *, workers: int, api_key: str = "sk-test-of-kf2v", **set
         "KF2V_ENGINE": "still",
         "KF2V_FETCH_ALLOW_HOSTS": "127.0.0.1,localhost",
         **{f"KF2V_{name.upper()}": value for name, value in settings.items()},
+        **({} if pythonpath is None else {"PYTHONPATH": str(pythonpath)}),
     }
     command = [
         str(Path(sys.executable).parent / "kf2v"),

@@ -20,6 +20,7 @@ from kf2v.blobs import Blobs
 from kf2v.catalog.regions import REGIONS
 from kf2v.clock import HOUR, SECOND, Clock, SystemClock
 from kf2v.engines import Engine, EngineUnavailable
+from kf2v.engines.standby import Standby
 from kf2v.links import Signer
 from kf2v.rewriting import Rewriter
 from kf2v.server.app import App
@@ -38,6 +39,8 @@ from kf2v.tasks.retention import Retention
 from kf2v.wire.v1.media import FRAME_LIMIT
 
 if TYPE_CHECKING:
+    from kf2v.engines.wan.profiles import Options
+    from kf2v.engines.wan.weights import Weights
     from kf2v.pipeline.recipe import Recipe
     from kf2v.rewriting.chat import Chat
     from kf2v.store.sqlite import SqliteStore
@@ -94,8 +97,22 @@ def build_chat(settings: Settings) -> "Chat":
     )
 
 
+def _wan(settings: Settings, seat: int) -> Engine:
+    from kf2v.engines.wan import Wan
+
+    return Wan(wan_weights(settings), wan_options(settings, seat=seat))
+
+
+def _wan_readiness(settings: Settings) -> EngineUnavailable | None:
+    from kf2v.engines.wan.readiness import readiness
+
+    return readiness(wan_weights(settings), wan_options(settings))
+
+
 #: each is given the settings and the seat of the worker it is for, 0 … ``workers`` - 1; raises EngineUnavailable
-ENGINES: dict[str, Callable[[Settings, int], Engine]] = {"morph": _morph, "still": _still}
+ENGINES: dict[str, Callable[[Settings, int], Engine]] = {"morph": _morph, "still": _still, "wan": _wan}
+#: engines that want more than this package, and what that is; asked before anything is started
+READINESS: dict[str, Callable[[Settings], EngineUnavailable | None]] = {"wan": _wan_readiness}
 REWRITERS: dict[str, Callable[[Settings], Rewriter]] = {"rules": _rules, "openai": build_chat, "verbatim": _verbatim}
 
 
@@ -241,15 +258,57 @@ def build_front(
     return Front(app=App(routes, metrics), keys=keys, desk=desk, vitals=vitals)
 
 
+def readiness(settings: Settings) -> EngineUnavailable | None:
+    """Why the engine of these settings cannot work on this machine; None if it can, as far as can be seen from here."""
+    ask = READINESS.get(settings.engine)
+    return None if ask is None else ask(settings)
+
+
+def wan_options(settings: Settings, *, seat: int = 0) -> "Options":
+    from kf2v.engines.wan.profiles import Options
+
+    return Options(
+        profile=settings.wan_profile,
+        device=settings.wan_device,
+        seat=seat,
+        runtime=settings.wan_runtime,
+        native_1080p=settings.wan_native_1080p,
+        colour=settings.wan_colour,
+        idle_unload=settings.wan_idle_unload,
+        linear=settings.wan_linear,
+        attention=settings.wan_attention,
+    )
+
+
+def wan_weights(settings: Settings) -> "dict[str, Weights]":
+    """What each model runs on: what the settings say, else the first variant there is of it."""
+    from kf2v.engines.wan.weights import CATALOGUE, ROWS, Lora, Weights
+
+    chosen: dict[str, Weights] = {}
+    for row in ROWS:
+        chosen.setdefault(row.weights.model, row.weights)
+    for model, said in settings.wan_weights.items():
+        if isinstance(said, str):
+            row = CATALOGUE.get(f"{model}:{said}")
+            chosen[model] = Weights(model=model, base=said) if row is None else row.weights
+        else:
+            loras = tuple(Lora(**lora.model_dump()) for lora in said.loras)
+            chosen[model] = Weights(
+                model=model, base=said.base, experts=said.experts, loras=loras, distilled=said.distilled
+            )
+    return chosen
+
+
 def build_engine(settings: Settings, *, seat: int = 0) -> Engine:
-    """The engine of these settings, or the one that stands in for it where it cannot work.
+    """The engine of these settings, and behind it the one that stands in wherever it cannot work.
 
     Raises EngineUnavailable where nothing is to stand in, or that cannot work either.
     """
+    alone = settings.fallback_engine in ("", settings.engine)
     try:
-        return ENGINES[settings.engine](settings, seat)
+        engine = ENGINES[settings.engine](settings, seat)
     except EngineUnavailable as error:
-        if settings.fallback_engine in ("", settings.engine):
+        if alone:
             raise
         log.warning(
             "engine cannot work here, another stands in",
@@ -259,6 +318,7 @@ def build_engine(settings: Settings, *, seat: int = 0) -> Engine:
             fix=error.fix,
         )
         return ENGINES[settings.fallback_engine](settings, seat)
+    return engine if alone else Standby(engine, lambda: ENGINES[settings.fallback_engine](settings, seat))
 
 
 def build_rewriter(settings: Settings) -> Rewriter:

@@ -18,6 +18,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from kf2v.catalog.models import MODELS
 from kf2v.net.guard import AllowedHosts
 
 #: where settings are looked for, the first one wins
@@ -196,6 +197,13 @@ class Settings(BaseSettings):
         if self.rewriter == "openai" and not (self.rewrite_base_url and self.rewrite_model.strip()):
             raise ValueError("rewriter openai needs rewrite_base_url and rewrite_model")
         return self
+
+    @field_validator("wan_weights")
+    @classmethod
+    def _known_models(cls, value: dict[str, str | WanWeights]) -> dict[str, str | WanWeights]:
+        if strangers := sorted(value.keys() - MODELS.keys()):
+            raise ValueError(f"should name models among {', '.join(MODELS)}, not {', '.join(strangers)}")
+        return value
 
     @field_validator("public_url", "rewrite_base_url")
     @classmethod

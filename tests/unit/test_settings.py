@@ -55,3 +55,8 @@ def test_a_language_model_needs_an_address_and_a_name(missing: str) -> None:
 def test_the_address_of_a_language_model_is_one() -> None:
     with pytest.raises(ValueError, match="http"):
         Settings(rewrite_base_url="localhost:11434")
+
+
+def test_weights_of_an_unknown_model_are_refused() -> None:
+    with pytest.raises(ValueError, match="wan9"):
+        Settings(wan_weights={"wan9": "full"})

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import torch
 
-from kf2v.engines.wan.ops.kernels import TritonNorms
+from kf2v.engines.wan.ops.attention import cast_in_torch
+from kf2v.engines.wan.ops.kernels import TritonNorms, cast_tokens
 from kf2v.engines.wan.ops.linear import Activations, Rows
 from kf2v.engines.wan.ops.norm import TorchNorms
 from kf2v.engines.wan.ops.rope import rope
@@ -94,3 +95,17 @@ for (kind, (dtype, tolerance)), (out, rows) in itertools.product(KINDS.items(), 
 for kind, (dtype, tolerance) in KINDS.items():
     x = numbers(TOKENS, WIDTH, dtype=dtype)
     each(lambda n, x=x: (n.rows(x),), f"rows-{kind}", tolerance)
+
+for kind, (dtype, tolerance) in KINDS.items():
+    x, y = numbers(TOKENS, WIDTH, dtype=dtype), numbers(TOKENS, WIDTH, dtype=dtype)
+    each(lambda n, x=x, y=y: (n.steered(x.clone(), y, 9.0, 2.5, 0.25),), f"steered-{kind}", tolerance)
+
+for kind, (dtype, _) in KINDS.items():
+    for name, mean in (("whole", None), ("centred", numbers(HEADS, HEAD_DIM))):
+        # a third of a row of queries, keys and values, as the kernel meets it
+        x = numbers(TOKENS, 3, HEADS, HEAD_DIM, dtype=dtype)[:, 1]
+        descale = torch.tensor(0.02)
+        one = torch.ones(TOKENS, 1)
+        ours, theirs = (Rows(cast(x, mean, descale).flatten(1), one) for cast in (cast_tokens, cast_in_torch))
+        agree(f"cast-{kind}-{name}", ours, theirs, 2e-6)
+        print(f"cast-{kind}-{name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from kf2v.engines.wan.checkpoint.error import CheckpointError
+from kf2v.engines.wan.checkpoint import Bundle, CheckpointError, open_bundle
 from kf2v.engines.wan.clip import ClipEncoder, stretched
+from kf2v.engines.wan.weights import Weights
 from kf2v.video import Size
 from scenery import landscape
 from wan import tiny
@@ -23,13 +25,18 @@ FIRST, LAST = landscape(SIZE, seed=1), landscape(SIZE, seed=2)
 
 
 @pytest.fixture(scope="module")
+def bundle(flf2v_dir: Path) -> Bundle:
+    return open_bundle(Weights(model="tiny", base=str(flf2v_dir)))
+
+
+@pytest.fixture(scope="module")
 def pipeline(flf2v_dir: Path) -> Any:
     return tiny.load(flf2v_dir)
 
 
 @pytest.fixture(scope="module")
-def wan(flf2v_dir: Path) -> ClipEncoder:
-    return ClipEncoder.load(flf2v_dir, framing="wan", device=CPU, dtype=torch.float32)
+def wan(bundle: Bundle) -> ClipEncoder:
+    return ClipEncoder.load(bundle, framing="wan", device=CPU, dtype=torch.float32)
 
 
 def test_tokens_of_the_first_picture_come_before_those_of_the_last(wan: ClipEncoder) -> None:
@@ -60,26 +67,26 @@ def test_wan_stretches_the_whole_picture_to_the_square() -> None:
 
 
 @torch.inference_mode()
-def test_diffusers_framing_is_the_stock_pipelines(flf2v_dir: Path, pipeline: Any) -> None:
-    encoder = ClipEncoder.load(flf2v_dir, framing="diffusers", device=CPU, dtype=torch.float32)
+def test_diffusers_framing_is_the_stock_pipelines(bundle: Bundle, pipeline: Any) -> None:
+    encoder = ClipEncoder.load(bundle, framing="diffusers", device=CPU, dtype=torch.float32)
     expected = pipeline.encode_image([Image.fromarray(FIRST), Image.fromarray(LAST)], CPU)
     assert torch.allclose(encoder.encode(FIRST, LAST), expected.reshape(1, 514, 16), atol=1e-6)
 
 
-def test_the_framings_see_different_things_where_a_picture_is_no_square(flf2v_dir: Path, wan: ClipEncoder) -> None:
-    stock = ClipEncoder.load(flf2v_dir, framing="diffusers", device=CPU, dtype=torch.float32)
+def test_the_framings_see_different_things_where_a_picture_is_no_square(bundle: Bundle, wan: ClipEncoder) -> None:
+    stock = ClipEncoder.load(bundle, framing="diffusers", device=CPU, dtype=torch.float32)
     edge = FIRST.copy()
     edge[:, :40] = 255 - edge[:, :40]  # outside the square in the middle
     assert torch.equal(stock.encode(FIRST, LAST), stock.encode(edge, LAST))
     assert not torch.equal(wan.encode(FIRST, LAST), wan.encode(edge, LAST))
 
 
-def test_wan_framing_needs_no_processor(flf2v_dir: Path, tmp_path: Path, wan: ClipEncoder) -> None:
-    (tmp_path / "image_encoder").symlink_to(flf2v_dir / "image_encoder")
-    bare = ClipEncoder.load(tmp_path, framing="wan", device=CPU, dtype=torch.float32)
+def test_wan_framing_needs_no_processor(bundle: Bundle, tmp_path: Path, wan: ClipEncoder) -> None:
+    (tmp_path / "image_encoder").symlink_to(bundle.base / "image_encoder")
+    bare = ClipEncoder.load(replace(bundle, base=tmp_path), framing="wan", device=CPU, dtype=torch.float32)
     assert np.array_equal(bare.encode(FIRST, LAST), wan.encode(FIRST, LAST))
 
 
-def test_a_folder_without_an_encoder_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_an_encoder_is_told(bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=str(tmp_path)):
-        ClipEncoder.load(tmp_path, framing="wan", device=CPU, dtype=torch.float32)
+        ClipEncoder.load(replace(bundle, base=tmp_path), framing="wan", device=CPU, dtype=torch.float32)

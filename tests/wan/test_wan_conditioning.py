@@ -10,8 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from kf2v.engines.wan.checkpoint import Bundle, open_bundle
 from kf2v.engines.wan.conditioning import clip, condition, mask
 from kf2v.engines.wan.vae import Vae
+from kf2v.engines.wan.weights import Weights
 from kf2v.video import Size
 from scenery import landscape
 from wan import tiny
@@ -21,13 +23,18 @@ FIRST, LAST = landscape(SIZE, seed=1), landscape(SIZE, seed=2)
 
 
 @pytest.fixture(scope="module")
+def bundle(flf2v_dir: Path) -> Bundle:
+    return open_bundle(Weights(model="tiny", base=str(flf2v_dir)))
+
+
+@pytest.fixture(scope="module")
 def pipeline(flf2v_dir: Path) -> Any:
     return tiny.load(flf2v_dir)
 
 
 @pytest.fixture(scope="module")
-def vae(flf2v_dir: Path) -> Vae:
-    return Vae.load(flf2v_dir / "vae", device=torch.device("cpu"), dtype=torch.float32)
+def vae(bundle: Bundle) -> Vae:
+    return Vae.load(bundle, device=torch.device("cpu"), dtype=torch.float32)
 
 
 def folded(frames: int, height: int, width: int) -> Tensor:

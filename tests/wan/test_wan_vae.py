@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,20 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor, nn
 
 from kf2v.engines import EngineUnavailable
-from kf2v.engines.wan.checkpoint.error import CheckpointError
-from kf2v.engines.wan.vae import Vae, chunk_of, pictures
+from kf2v.engines.wan.checkpoint import Bundle, CheckpointError, open_bundle
+from kf2v.engines.wan.vae import Vae, channels_last, chunk_of, pictures
+from kf2v.engines.wan.weights import Weights
 from kf2v.errors import AlgorithmError
 from kf2v.video import Size
 from scenery import landscape
 from wan import tiny
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def bundle(flf2v_dir: Path) -> Bundle:
+    return open_bundle(Weights(model="tiny", base=str(flf2v_dir)))
 
 
 @pytest.fixture(scope="module")
@@ -120,17 +127,17 @@ def test_one_picture_held_does_not_hold_its_chunk() -> None:
     assert all(frame.base is None for frame in frames)
 
 
-def test_a_vae_comes_from_its_folder(flf2v_dir: Path) -> None:
-    loaded = Vae.load(flf2v_dir / "vae", device=CPU, dtype=torch.float32)
+def test_a_vae_comes_from_its_bundle(bundle: Bundle, flf2v_dir: Path) -> None:
+    loaded = Vae.load(bundle, device=CPU, dtype=torch.float32)
     stock = AutoencoderKLWan.from_pretrained(flf2v_dir / "vae")
     with torch.inference_mode():
         expected = stock.decode(scaled(stock, latents(2))).sample
     assert torch.equal(torch.cat(list(loaded.decode(latents(2))), dim=2), expected)
 
 
-def test_a_folder_without_a_vae_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_a_vae_is_told(bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=str(tmp_path)):
-        Vae.load(tmp_path, device=CPU, dtype=torch.float32)
+        Vae.load(replace(bundle, base=tmp_path), device=CPU, dtype=torch.float32)
 
 
 def test_a_vae_of_another_kind_is_told() -> None:
@@ -152,6 +159,17 @@ def test_a_diffusers_that_walks_in_another_way_is_told(monkeypatch: pytest.Monke
     with pytest.raises(EngineUnavailable, match="latent by latent") as raised:
         Vae(other, device=CPU, dtype=torch.float32)
     assert "diffusers>=" in raised.value.fix
+
+
+def test_weights_laid_out_for_a_gpu_decode_the_same(model: AutoencoderKLWan) -> None:
+    other = tiny_copy(model)
+    channels_last(other)
+    laid_out = [weight for weight in other.parameters() if weight.ndim == 5]
+    assert all(weight.is_contiguous(memory_format=torch.channels_last_3d) for weight in laid_out)
+    plain, turned = (
+        torch.cat(list(Vae(each, device=CPU, dtype=torch.float32).decode(latents(2))), dim=2) for each in (model, other)
+    )
+    assert (turned - plain).abs().max() < 1e-5
 
 
 def test_half_precision_stays_close(model: AutoencoderKLWan) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from kf2v.cli import (
+    bench,
     completion,
     config,
     create,
@@ -61,8 +62,9 @@ for command in (run.run, serve.serve, create.create, inspect.inspect, rewrite.re
     app.command()(command)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(keys.app, name="keys")
-for command in (models.models, doctor.doctor):
-    app.command()(command)
+app.add_typer(models.app, name="models")
+app.command()(doctor.doctor)
+app.add_typer(bench.app, name="bench")
 app.add_typer(config.app, name="config")
 for command in (env.env, completion.completion, help.help):
     app.command()(command)

@@ -192,14 +192,30 @@ def clock(settings: Settings) -> Finding:
     return Finding(name="clock", state=State.OK, detail=shown)
 
 
+def engine(settings: Settings) -> Finding:
+    """Whether the engine of these settings can work here, and what does instead where it cannot."""
+    from kf2v.assembly import ENGINES, readiness
+
+    if settings.engine not in ENGINES:
+        fix = f"set KF2V_ENGINE to one of {', '.join(sorted(ENGINES))}"
+        return Finding(name="engine", state=State.FAIL, detail=f"there is no {settings.engine!r}", fix=fix)
+    lacking = readiness(settings)
+    if lacking is None:
+        return Finding(name="engine", state=State.OK, detail=f"{settings.engine} can work")
+    if settings.fallback_engine in ("", settings.engine):
+        return Finding(name="engine", state=State.FAIL, detail=lacking.reason, fix=lacking.fix)
+    detail = f"{settings.fallback_engine} stands in for {settings.engine}: {lacking.reason}"
+    return Finding(name="engine", state=State.WARN, detail=detail, fix=lacking.fix)
+
+
 def gpu(settings: Settings) -> Finding:
-    """Whether there is an accelerator; nothing so far needs one."""
+    """Whether there is an accelerator, which only wan asks for."""
     del settings
     from importlib.util import find_spec
 
     devices = sorted(str(path) for path in Path("/dev").glob("nvidia[0-9]*"))
     torch = "torch is installed" if find_spec("torch") else "no torch"
-    return Finding(name="gpu", state=State.OK, detail=f"{', '.join(devices) or 'none'}; {torch}; morph needs neither")
+    return Finding(name="gpu", state=State.OK, detail=f"{', '.join(devices) or 'none'}; {torch}; only wan needs either")
 
 
 def rewriter(settings: Settings) -> Finding:
@@ -238,6 +254,7 @@ CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     clock,
     gpu,
     rewriter,
+    engine,
 )
 
 

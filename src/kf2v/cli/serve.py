@@ -9,7 +9,7 @@ import typer
 
 from kf2v.cli.config import DataDir, read_settings
 from kf2v.cli.exits import Exit
-from kf2v.cli.terminal import CommandFailed
+from kf2v.cli.terminal import CommandFailed, say
 
 if TYPE_CHECKING:
     from kf2v.settings import Settings
@@ -65,12 +65,23 @@ def absolute(path: Path | None) -> Path | None:
 
 
 def check_engine(settings: Settings) -> None:
-    """Raises CommandFailed if there is no engine of that name."""
-    from kf2v.assembly import ENGINES
+    """Say so if another engine has to stand in for the one that was asked for.
 
-    if settings.engine not in ENGINES:
-        known = ", ".join(sorted(ENGINES))
-        raise CommandFailed("InvalidSetting", f"engine: should be one of {known}, got {settings.engine!r}")
+    Raises CommandFailed if there is no engine of that name, or it cannot work here and nothing stands in.
+    """
+    from kf2v.assembly import ENGINES, readiness
+
+    for field, name in (("engine", settings.engine), ("fallback_engine", settings.fallback_engine)):
+        if name not in ENGINES and (name or field == "engine"):
+            known = ", ".join(sorted(ENGINES))
+            raise CommandFailed("InvalidSetting", f"{field}: should be one of {known}, got {name!r}")
+    lacking = readiness(settings)
+    if lacking is None:
+        return
+    if settings.fallback_engine in ("", settings.engine):
+        raise CommandFailed("EngineUnavailable", lacking.reason, exit=Exit.GENERAL, fix=lacking.fix)
+    say(f"{settings.engine} cannot work here, {settings.fallback_engine} stands in: {lacking.reason}")
+    say(f"fix: {lacking.fix}")
 
 
 def _cannot_start(error: OSError, settings: Settings) -> CommandFailed:

@@ -18,7 +18,7 @@ import structlog
 from PIL import Image
 
 from kf2v.blobs import BlobExists, Blobs, NoSuchBlob
-from kf2v.engines import Engine, Scene, Watch
+from kf2v.engines import Engine, EngineUnavailable, Scene, Watch
 from kf2v.errors import AlgorithmError, FrameError, InvalidUrl, ResultUploadError
 from kf2v.metering import usage_of
 from kf2v.pipeline.prepare import decode
@@ -84,7 +84,7 @@ class Recipe:
         first, last = fit(first, size), fit(last, size)
         actual_prompt = self._rewrite(lease, first, last, watch)
         scene = _scene(job, first, last, job.prompt if actual_prompt is None else actual_prompt)
-        clip = retime(self._engines[job.engine].generate(scene, watch), fps=FPS, count=COUNT)
+        clip = retime(self._generate(job.engine, scene, watch), fps=FPS, count=COUNT)
         clip = self._marked(clip) if job.watermark else clip
         with self._encoded(lease, clip, size) as path:
             watch.report("keep", 0.0)
@@ -130,6 +130,14 @@ class Recipe:
         watch.report("rewrite", 0.0)
         with structlog.contextvars.bound_contextvars(task_id=lease.task_id):
             return self._rewriter.rewrite(lease.job.prompt, first, last, partial(watch.report, "rewrite"))
+
+    def _generate(self, engine: str, scene: Scene, watch: Watch) -> Clip:
+        """Raises AlgorithmError where the engine has nothing to make this scene of; its owner reads why in the log."""
+        try:
+            return self._engines[engine].generate(scene, watch)
+        except EngineUnavailable as error:
+            log.error("engine cannot make this", engine=engine, model=scene.model, reason=error.reason, fix=error.fix)
+            raise AlgorithmError from error
 
     def _marked(self, clip: Clip) -> Clip:
         mark = Watermark(self._watermark_text, clip.size)

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
+from kf2v import assembly
 from kf2v.cli import doctor
 from kf2v.cli.doctor import State
 from kf2v.cli.env import without_proxy
+from kf2v.engines import EngineUnavailable
 from kf2v.settings import Settings
 from kf2v.store.sqlite.ownership import Ownership
 
@@ -156,3 +158,33 @@ def test_a_proxy_that_would_swallow_loopback_is_warned_of(
 def test_the_mark_and_the_codec_are_tried_for_real(home: Path) -> None:
     assert doctor.codec(Settings()).detail == "h264 High, yuv420p"
     assert doctor.mark(Settings(watermark_text="AI生成")).state is State.OK
+
+
+def lacking(settings: Settings) -> EngineUnavailable:
+    return EngineUnavailable("There is no GPU.", fix="Plug one in.")
+
+
+def test_doctor_knows_an_engine_that_cannot_work_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(assembly.READINESS, "still", lacking)
+    alone = doctor.engine(Settings(engine="still", fallback_engine=""))
+    assert (alone.state, alone.detail, alone.fix) == (State.FAIL, "There is no GPU.", "Plug one in.")
+    stood_in_for = doctor.engine(Settings(engine="still", fallback_engine="morph"))
+    assert (stood_in_for.state, stood_in_for.fix) == (State.WARN, "Plug one in.")
+    assert "morph stands in for still" in stood_in_for.detail
+    assert doctor.engine(Settings(engine="morph")).state is State.OK
+    assert doctor.engine(Settings(engine="mroph")).state is State.FAIL
+
+
+def test_who_stands_in_is_said_at_the_start(kf2v: Kf2v, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(assembly.READINESS, "still", lacking)
+    ran = kf2v("run", "no-such-file", "nor-this", "--engine", "still")
+    assert "still cannot work here, morph stands in: There is no GPU." in ran.err
+    assert "fix: Plug one in." in ran.err
+
+
+def test_a_server_with_nothing_to_stand_in_does_not_start(kf2v: Kf2v, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(assembly.READINESS, "still", lacking)
+    monkeypatch.setenv("KF2V_FALLBACK_ENGINE", "")
+    ran = kf2v("serve", "--port", "0", "--engine", "still")
+    assert ran.code == 1
+    assert ran.err.startswith("EngineUnavailable: There is no GPU.\nfix: Plug one in.")

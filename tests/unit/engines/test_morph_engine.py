@@ -59,8 +59,12 @@ def test_a_pan_leaves_the_first_frame_and_nears_the_last_with_every_frame(pan: l
 
 @pytest.mark.parametrize(
     ("there", "least"),
-    [(PAN, 45.0), (scene(*(with_disc(texture(1, SIZE) // 2, x, 48, 16) for x in (50, 90))), 28.0)],
-    ids=["pan", "disc"],
+    [
+        (PAN, 45.0),
+        (scene(*(with_disc(texture(1, SIZE) // 2, x, 48, 16) for x in (50, 90))), 28.0),
+        (scene(texture(1, SIZE), texture(2, SIZE)), 20.0),
+    ],
+    ids=["pan", "disc", "strangers"],
 )
 def test_the_way_back_is_the_way_there(there: Scene, least: float) -> None:
     back = frames(scene(there.last, there.first))

@@ -13,7 +13,7 @@ from PIL import Image
 from assignments import a_lease
 from gallery import COLD, WARM, picture
 from kf2v.blobs.memory import MemoryBlobs
-from kf2v.engines import Engine, Scene, Watch
+from kf2v.engines import Engine, EngineUnavailable, Scene, Watch
 from kf2v.engines.still import Still
 from kf2v.errors import (
     AlgorithmError,
@@ -335,6 +335,21 @@ def test_an_engine_that_breaks_leaves_nothing_behind(tmp_path: Path) -> None:
         studio.make(lease())
     assert studio.unfinished() == []
     assert list(studio.blobs.walk("videos/")) == []
+
+
+class Unequipped:
+    """An engine without weights."""
+
+    name = "unequipped"
+
+    def generate(self, scene: Scene, watch: Watch) -> Clip:
+        raise EngineUnavailable(f"{scene.model} has no weights here.", fix="Fetch them.")
+
+
+def test_an_engine_that_has_nothing_to_make_it_of_fails_the_task(tmp_path: Path) -> None:
+    with pytest.raises(AlgorithmError) as caught:
+        Studio(tmp_path, engine=Unequipped()).make(lease())
+    assert caught.value.message == AlgorithmError.sentence, "what is missing here is no business of the caller's"
 
 
 @pytest.mark.parametrize("phase", ["fetch", "rewrite", "render", "keep"])

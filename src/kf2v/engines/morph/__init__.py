@@ -20,6 +20,7 @@ from kf2v.video import Clip, Frame, Size
 from kf2v.video.motion.correspondence import Correspondence, analyse
 from kf2v.video.motion.path import Homography, in_units
 from kf2v.video.motion.render import Renderer, View
+from kf2v.video.motion.threads import work_alone
 
 COUNT = 150
 FPS = 30.0
@@ -30,7 +31,7 @@ LOOKAHEAD = 3
 #: to 9.7, a pixel's motion of an edge more
 SAVED_TWICE = 10.0
 #: frames from one view to the next that is found by itself; what lies between is their mean
-STRIDE = 3
+STRIDE = 4
 
 
 class Morph:
@@ -43,8 +44,7 @@ class Morph:
 
     def generate(self, scene: Scene, watch: Watch) -> Clip:
         """Analyse the pair now; render its 150 frames at 30 per second when they are asked for."""
-        # Optical flow cuts its work into as many strips as OpenCV has threads, and strips show in the result.
-        cv2.setNumThreads(1)
+        work_alone()
         direction = words.read(scene.prompt)
         camera = Camera(direction, scene.seed, shape=(scene.first.shape[0], scene.first.shape[1]))
         says_how = direction.fixed or direction.names_a_move

@@ -6,23 +6,19 @@ Knows neither prompts nor latents. The encoder, Open-CLIP ViT-H/14, is transform
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import AutoImageProcessor, CLIPVisionModel
+from transformers import CLIPImageProcessor, CLIPVisionModel
 
-from kf2v.engines.wan.checkpoint.error import CheckpointError
+from kf2v.engines.wan.checkpoint import Bundle, CheckpointError, components
+from kf2v.engines.wan.profiles import Framing
 from kf2v.video import Frame
 
-#: what to do about an image encoder that is not there
-REMEDY = "it takes image_encoder/, as diffusers writes it"
 #: CLIP's own statistics of R, G and B (openai/CLIP ``clip.py``; the same in ``open_clip`` and Wan)
 MEAN, SPREAD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-
-#: ``wan`` stretches a picture to the square that CLIP sees; ``diffusers`` crops the square from its middle
-Framing: TypeAlias = Literal["wan", "diffusers"]
 
 
 class ClipEncoder:
@@ -35,19 +31,10 @@ class ClipEncoder:
         self._device = device
 
     @classmethod
-    def load(cls, base: Path, *, framing: Framing, device: torch.device, dtype: torch.dtype) -> ClipEncoder:
-        """From ``base/image_encoder`` and, for ``diffusers`` framing, ``base/image_processor``.
-
-        Raises CheckpointError.
-        """
-        try:
-            model = CLIPVisionModel.from_pretrained(base / "image_encoder", dtype=dtype, local_files_only=True)
-            processor = None
-            if framing == "diffusers":
-                processor = AutoImageProcessor.from_pretrained(base / "image_processor", local_files_only=True)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise CheckpointError(base, f"holds no CLIP that can be read: {error}", REMEDY) from error
-        return cls(model, processor=processor, device=device)
+    def load(cls, bundle: Bundle, *, framing: Framing, device: torch.device, dtype: torch.dtype) -> ClipEncoder:
+        """Of ``bundle``, whatever its layout. Raises CheckpointError."""
+        processor = _processor(bundle.base / "image_processor") if framing == "diffusers" else None
+        return cls(components.image_encoder(bundle, dtype), processor=processor, device=device)
 
     @torch.inference_mode()
     def encode(self, first: Frame, last: Frame) -> Tensor:
@@ -76,3 +63,10 @@ def stretched(frame: Frame, side: int) -> Tensor:
     square = functional.interpolate(levels * 2 - 1, size=(side, side), mode="bicubic", align_corners=False) * 0.5 + 0.5
     mean, spread = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, SPREAD))
     return (square - mean) / spread
+
+
+def _processor(folder: Path) -> Any:
+    try:
+        return CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(folder, f"says nothing about pictures: {error}", "use Wan's own framing") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, cast
 
 from kf2v.engines.wan.family import FAMILIES, Family
 
@@ -183,7 +183,7 @@ class _UniPC:
 
     def __init__(self, schedule: Schedule) -> None:
         import numpy as np
-        from diffusers import UniPCMultistepScheduler
+        from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler
 
         self._scheduler = UniPCMultistepScheduler(
             prediction_type="flow_prediction",
@@ -191,7 +191,8 @@ class _UniPC:
             num_train_timesteps=TRAIN_STEPS,
             flow_shift=schedule.shift,
         )
-        self._scheduler.set_timesteps(sigmas=np.array(schedule.knots))
+        # annotated as a list, which it cannot multiply
+        self._scheduler.set_timesteps(sigmas=cast("list[float]", np.array(schedule.knots)))
         self._scheduler.set_begin_index(0)
         self._timesteps = self._scheduler.timesteps
 

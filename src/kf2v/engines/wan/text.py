@@ -15,13 +15,13 @@ from typing import Any
 import ftfy
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, UMT5EncoderModel
+from transformers import UMT5EncoderModel
 
-from kf2v.engines.wan.checkpoint.error import CheckpointError
+from kf2v.engines.wan.checkpoint import Bundle, CheckpointError, components
 from kf2v.engines.wan.family import TEXT_TOKENS
 
-#: what to do about a text encoder that is not there, or not whole
-REMEDY = "it takes tokenizer/ and text_encoder/ as Wan published them, and transformers>=5.2"
+#: what to do about a text encoder that is not whole
+REMEDY = "fetch it again, and use transformers>=5.2"
 #: embeddings that are remembered, 4 MB each; the default negative prompt comes with every job and so stays
 REMEMBERED = 8
 
@@ -51,14 +51,10 @@ class TextEncoder:
         self._lock = Lock()
 
     @classmethod
-    def load(cls, base: Path, *, device: torch.device, dtype: torch.dtype) -> TextEncoder:
-        """From ``base/tokenizer`` and ``base/text_encoder``. Raises CheckpointError."""
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(base / "tokenizer", local_files_only=True)
-            model = UMT5EncoderModel.from_pretrained(base / "text_encoder", dtype=dtype, local_files_only=True)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise CheckpointError(base, f"holds no umT5 that can be read: {error}", REMEDY) from error
-        return cls(tokenizer, model, device=device, where=base / "text_encoder")
+    def load(cls, bundle: Bundle, *, device: torch.device, dtype: torch.dtype) -> TextEncoder:
+        """Of ``bundle``, whatever its layout. Raises CheckpointError."""
+        model = components.text_encoder(bundle, dtype)
+        return cls(components.tokenizer(bundle), model, device=device, where=bundle.base)
 
     def encode(self, prompt: str) -> Tensor:
         """[1,512,text_dim] on the encoder's device, in its dtype; made once per prompt as long as it is remembered.

@@ -3,6 +3,7 @@
 Knows neither prompts nor schedules. The weights and layers are diffusers' ``AutoencoderKLWan``; only the walk along
 time is ours. Its layers remember the last two frames they saw in a list that their caller hands in, so every walk
 here has a list of its own, two of them may be under way at once, and memory does not grow with the number of frames.
+Not run on a GPU yet.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor, nn
 
 from kf2v.engines import EngineUnavailable
-from kf2v.engines.wan.checkpoint.error import CheckpointError
+from kf2v.engines.wan.checkpoint import Bundle, CheckpointError, components
 from kf2v.errors import AlgorithmError
 from kf2v.video import Frame
 
@@ -38,25 +39,22 @@ class Vae:
         """Raises EngineUnavailable if this diffusers walks in another way, CheckpointError for another VAE."""
         _known(model, where)
         self.device, self.dtype = device, dtype
-        model = model.eval().requires_grad_(False)
+        self._model: Any = model.eval().requires_grad_(False)
+        nn.Module.to(
+            self._model, device, dtype
+        )  # diffusers' own warns of layers to be kept in fp32; it names none here
+        config: Any = model.config
         if device.type == "cuda":
-            # cuDNN's 3D convolutions are written for it; the layers keep it to the end.
-            self._model: Any = model.to(device, dtype, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        else:
-            self._model = model.to(device, dtype)
+            channels_last(self._model)
         self._mean, self._spread = (
             torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1, 1)
-            for values in (model.config.latents_mean, model.config.latents_std)
+            for values in (config.latents_mean, config.latents_std)
         )
 
     @classmethod
-    def load(cls, folder: Path, *, device: torch.device, dtype: torch.dtype) -> Vae:
-        """The VAE of a diffusers folder (``config.json`` and safetensors). Raises CheckpointError."""
-        try:
-            model = AutoencoderKLWan.from_pretrained(folder, torch_dtype=dtype, local_files_only=True)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise CheckpointError(folder, f"holds no VAE that can be read: {error}", REMEDY) from error
-        return cls(model, device=device, dtype=dtype, where=folder)
+    def load(cls, bundle: Bundle, *, device: torch.device, dtype: torch.dtype) -> Vae:
+        """Of ``bundle``, whatever its layout. Raises CheckpointError, and EngineUnavailable as above."""
+        return cls(components.vae(bundle, dtype), device=device, dtype=dtype, where=bundle.base)
 
     @torch.inference_mode()
     def encode(self, chunks: Iterable[Tensor]) -> Tensor:
@@ -98,6 +96,18 @@ class Vae:
         return tensor.contiguous(memory_format=torch.channels_last_3d) if self.device.type == "cuda" else tensor
 
 
+def channels_last(model: nn.Module) -> None:
+    """Lay out every weight as cuDNN's convolutions like it; layers keep to it to the end.
+
+    Weight by weight, for ``Module.to`` takes one format, and the VAE has convolutions over pictures beside those
+    over time.
+    """
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for weight in model.parameters():
+        if weight.ndim in formats:
+            weight.data = weight.data.contiguous(memory_format=formats[weight.ndim])
+
+
 def chunk_of(frame: Frame) -> Tensor:
     """(H,W,3) uint8 as [1,3,1,H,W] in [-1,1], fp32."""
     levels = torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None, :, None]  # [1,3,1,H,W]
@@ -126,8 +136,9 @@ def _known(model: Any, where: str | Path) -> None:
     coders = {"encoder": {_MEMORY, _PLACE}, "decoder": {_MEMORY, _PLACE, _BEGINNING}}
     for name, wanted in coders.items():
         coder = getattr(model, name, None)
-        offered = set(inspect.signature(coder.forward).parameters) if isinstance(coder, nn.Module) else set()
-        if not wanted <= offered or not _memory(coder):
+        walks = isinstance(coder, nn.Module) and bool(_memory(coder))
+        offered = set(inspect.signature(coder.forward).parameters) if isinstance(coder, nn.Module) else set[str]()
+        if not walks or not wanted <= offered:
             raise EngineUnavailable(
                 f"The Wan VAE of diffusers {diffusers.__version__} cannot be walked latent by latent: "
                 f"its {name} takes {', '.join(sorted(offered)) or 'nothing'}, not {', '.join(sorted(wanted))}.",

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from kf2v.engines.wan.checkpoint.error import CheckpointError
 from kf2v.engines.wan.family import A14B, FLF2V, Family
+from kf2v.engines.wan.fault import CheckpointError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,7 @@ class Download:
     repository: str
     #: glob patterns, as the hub understands them
     patterns: tuple[str, ...]
-    #: what it comes to, from the number of parameters; what the hub says counts, and ``pull`` prints it first
+    #: what it comes to, from the number of parameters and what others saw; the hub's word counts, ``pull`` prints it
     gigabytes: float
     #: as the repository states it
     licence: str
@@ -101,17 +101,20 @@ _TRANSFORMERS = ("transformer/*", "transformer_2/*")
 
 #: umT5-xxl's encoder 5.681 B in bf16 and the VAE 126.9 M in fp32
 _ENCODERS_GB = 11.4 + 0.5
-#: CLIP ViT-H 0.632 B in bf16
-_CLIP_GB = 1.3
-#: A14B: 14.289 B for each expert; FLF2V: 16.396 B
-_EXPERT_GB = 28.6
-_FLF2V_GB = 32.8
+#: CLIP ViT-H 0.632 B in fp32
+_CLIP_GB = 2.5
+#: an expert of A14B: 14.289 B. Wan's diffusers repository has fp32 (12 shards of 4.9 GB), and so have LightX2V's
+#: 720p files (57.2 GB each); its older ones are bf16, and its fp8 ones 15.0 GB each
+_FP32_GB, _BF16_GB, _FP8_GB = 57.2, 28.6, 15.0
+#: FLF2V: 16.396 B in fp32, as Wan publishes its siblings for diffusers; not seen
+_FLF2V_GB = 65.6
 
 _COMMUNITY = (
     "first and last frame on Wan2.2-I2V is community practice (ComfyUI, LightX2V): Wan trained it for a first frame"
 )
 
 _HIGH, _LOW = (f"wan2.2_i2v_A14b_{noise}_noise_lightx2v_4step_720p_260412.safetensors" for noise in ("high", "low"))
+_HIGH_BF16, _LOW_BF16 = (f"wan2.2_i2v_A14b_{noise}_noise_lightx2v_4step.safetensors" for noise in ("high", "low"))
 _HIGH_FP8, _LOW_FP8 = (
     f"wan2.2_i2v_A14b_{noise}_noise_scaled_fp8_e4m3_lightx2v_4step.safetensors" for noise in ("high", "low")
 )
@@ -166,10 +169,19 @@ def _on_flf2v(model: str, variant: str, *, origin: str, loras: tuple[Lora, ...],
 ROWS: tuple[Row, ...] = (
     _on_a14b(
         "distilled",
-        origin=f"four steps: LightX2V; {_COMMUNITY}",
+        origin=f"four steps, at 720p: LightX2V; {_COMMUNITY}",
         vram={"bf16": 75, "fp8": 47, "low-vram": 24},
         experts=(f"{_DISTILLED}:{_HIGH}", f"{_DISTILLED}:{_LOW}"),
-        extra=Download(repository=_DISTILLED, patterns=(_HIGH, _LOW), gigabytes=2 * _EXPERT_GB, licence="Apache-2.0"),
+        extra=Download(repository=_DISTILLED, patterns=(_HIGH, _LOW), gigabytes=2 * _FP32_GB, licence="Apache-2.0"),
+    ),
+    _on_a14b(
+        "distilled-bf16",
+        origin=f"four steps, before the 720p training: LightX2V; {_COMMUNITY}",
+        vram={"bf16": 75, "fp8": 47, "low-vram": 24},
+        experts=(f"{_DISTILLED}:{_HIGH_BF16}", f"{_DISTILLED}:{_LOW_BF16}"),
+        extra=Download(
+            repository=_DISTILLED, patterns=(_HIGH_BF16, _LOW_BF16), gigabytes=2 * _BF16_GB, licence="Apache-2.0"
+        ),
     ),
     _on_a14b(
         "distilled-fp8",
@@ -177,7 +189,7 @@ ROWS: tuple[Row, ...] = (
         vram={"fp8": 47, "low-vram": 24},
         experts=(f"{_DISTILLED}:{_HIGH_FP8}", f"{_DISTILLED}:{_LOW_FP8}"),
         extra=Download(
-            repository=_DISTILLED, patterns=(_HIGH_FP8, _LOW_FP8), gigabytes=_EXPERT_GB, licence="Apache-2.0"
+            repository=_DISTILLED, patterns=(_HIGH_FP8, _LOW_FP8), gigabytes=2 * _FP8_GB, licence="Apache-2.0"
         ),
     ),
     _on_a14b(
@@ -185,7 +197,7 @@ ROWS: tuple[Row, ...] = (
         origin=f"four steps by LoRA: LightX2V; {_COMMUNITY}",
         vram={"bf16": 75, "fp8": 47, "low-vram": 24},
         base_patterns=(*_ENCODERS, *_TRANSFORMERS),
-        base_gb=_ENCODERS_GB + 2 * _EXPERT_GB,
+        base_gb=_ENCODERS_GB + 2 * _FP32_GB,
         loras=(
             Lora(file=f"{_DISTILL_LORAS}:{_HIGH_LORA}", expert="high"),
             Lora(file=f"{_DISTILL_LORAS}:{_LOW_LORA}", expert="low"),
@@ -199,7 +211,7 @@ ROWS: tuple[Row, ...] = (
         origin=f"forty steps: Wan; {_COMMUNITY}",
         vram={"bf16": 75, "fp8": 47, "low-vram": 24},
         base_patterns=(*_ENCODERS, *_TRANSFORMERS),
-        base_gb=_ENCODERS_GB + 2 * _EXPERT_GB,
+        base_gb=_ENCODERS_GB + 2 * _FP32_GB,
     ),
     *(
         row

@@ -1,7 +1,6 @@
 """Points that look alike, and the one projective motion they share; none rather than a doubtful one."""
 
 import math
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
 import cv2
@@ -11,6 +10,7 @@ import numpy.typing as npt
 from kf2v.video.frames import Frame
 from kf2v.video.motion.field import Field
 from kf2v.video.motion.path import Homography, project
+from kf2v.video.motion.threads import both
 
 #: (h, w) uint8
 Grey: TypeAlias = npt.NDArray[np.uint8]
@@ -39,9 +39,7 @@ def landmarks(one: Frame, other: Frame) -> tuple[Pairs, Pairs]:
     something about soft things too, and more often something wrong.
     """
     mine, yours = (np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8) for frame in (one, other))
-    with ThreadPoolExecutor(1) as pool:
-        on_grid = pool.submit(_grid_pairs, mine, yours)
-        return _corner_pairs(mine, yours), on_grid.result()
+    return both(lambda: _corner_pairs(mine, yours), lambda: _grid_pairs(mine, yours))
 
 
 def _corner_pairs(one: Grey, other: Grey) -> Pairs:
@@ -73,9 +71,11 @@ def _grid_pairs(one: Grey, other: Grey) -> Pairs:
     marks = [np.asarray(finder.compute(picture, nodes)[1], np.float32) for picture in (one, other)]
     # Hellinger's kernel (Arandjelović and Zisserman 2012): one strong edge must not drown the rest.
     roots = [np.sqrt(mark / np.maximum(mark.sum(axis=1, keepdims=True), 1e-6)) for mark in marks]
-    # Two products cost less than finding the largest down the columns of one.
-    there, back = _likest(roots[0], roots[1]), _likest(roots[1], roots[0])
-    mutual = np.linalg.norm(places[back[there]] - places, axis=1) < 1.5 * GRID_STEP
+    # Two products cost less than finding the largest down the columns of one, and many nodes share their likest.
+    there = _likest(roots[0], roots[1])
+    chosen, choice = np.unique(there, return_inverse=True)
+    back = _likest(roots[1][chosen], roots[0])[choice]
+    mutual = np.linalg.norm(places[back] - places, axis=1) < 1.5 * GRID_STEP
     return places[mutual], places[there[mutual]]
 
 

@@ -16,8 +16,10 @@ from kf2v.video.motion.diffusion import spread
 from kf2v.video.motion.field import Field, grid, resize, sample
 from kf2v.video.motion.halfway import Halfway, morph
 from kf2v.video.motion.handover import Front, Turns, best_front, front_of, journey_of, turns
+from kf2v.video.motion.light import Light, light_of
 from kf2v.video.motion.matching import Match, agreement, best_of, led_by, match_from
 from kf2v.video.motion.path import Geodesic, Homography, in_pixels, project
+from kf2v.video.motion.threads import both
 
 #: told how much of the work is done, 0 … 1; may raise to end it
 Report: TypeAlias = Callable[[float], None]
@@ -38,6 +40,12 @@ STRANGERS = 1500.0
 LIKELY = 0.15
 #: what is this near to a match moves as it does, whatever its shape
 NEAR = np.ones((11, 11), np.uint8)
+#: pixels from the edge within which shapes are hardly compared, for they are cut off there
+CUT_OFF = 8.0
+#: how much what is matched some way off has to say about places that nothing else is known of
+FAINT = np.float32(2e-3)
+#: pixels; how far off that may be
+AFAR = 24.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +68,9 @@ class Correspondence:
     path: Geodesic
     first: Strand
     last: Strand
-    #: (h, w, 3), grey levels: what the light adds to the first (last) frame to make it look like the other
-    first_tone: Field
-    last_tone: Field
+    #: how the first (last) frame's light becomes the other's
+    first_light: Light
+    last_light: Light
     #: when places that are not matched change hands
     turns: Turns
     #: the share of both frames that is believed to be seen in both
@@ -196,31 +204,45 @@ def _fill(one: Frame, other: Frame, match: Match, course: _Course, shapes: Halfw
     def smooth(base: Field, flow: Field, trust: Field, likely: Field, hidden: Field, guide: Frame) -> Field:
         settled = np.maximum(cv2.dilate(trust, NEAR), hidden)
         believed, guessed = evidence * trust**2, LIKELY * (1 - kinship * settled)
-        weights = believed + guessed + np.float32(2e-3)
-        rest = ((flow - base) * believed[..., None] + (likely - base) * guessed[..., None]) / weights[..., None]
+        weights = believed + guessed + FAINT
+        own = flow - base
+        told = own * believed[..., None] + (likely - base) * guessed[..., None] + FAINT * _around(own, believed)
+        rest = told / weights[..., None]
         stiffness = 60.0 + STRANGERS * (1 - kinship)
         return base + hold * spread(rest, weights, guide, stiffness=stiffness, contrast=9.0 + 60.0 * (1 - kinship))
 
     ahead, behind = project(motion, here) - here, project(np.linalg.inv(motion), here) - here
     covered = _hidden(ahead, match.backward, match.backward_trust)
     uncovered = _hidden(behind, match.forward, match.forward_trust)
-    return _Filled(
-        course=course,
-        forward=smooth(ahead, match.forward, match.forward_trust, shapes.forward, covered, one),
-        backward=smooth(behind, match.backward, match.backward_trust, shapes.backward, uncovered, other),
+    forward, backward = both(
+        lambda: smooth(ahead, match.forward, match.forward_trust, shapes.forward, covered, one),
+        lambda: smooth(behind, match.backward, match.backward_trust, shapes.backward, uncovered, other),
     )
+    return _Filled(course=course, forward=forward, backward=backward)
 
 
 def _hidden(way: Field, back: Field, back_trust: Field) -> Field:
-    """(h, w), 0 … 1: how surely what moves ``way``, as the whole does, arrives where something else is seen.
+    """(h, w), 0 … 1: how surely what moves ``way``, as the whole does, arrives out of the picture or where something
+    else is seen.
 
-    What is covered or uncovered has no place to go in the other picture, and no shape to become.
+    What leaves, enters, is covered or uncovered has no place in the other picture, and no shape to become.
     """
     here = grid(way.shape[0], way.shape[1])
     arrival = here + way
     origin = arrival + sample(back, arrival)
     elsewhere = np.clip(np.hypot(*np.moveaxis(origin - here, 2, 0)) / 3 - 1, 0, 1)
-    return np.asarray(np.minimum(2 * elsewhere * sample(back_trust, arrival), 1), np.float32)
+    covered = np.minimum(2 * elsewhere * sample(back_trust, arrival), 1)
+    outside = np.clip(1 - _margin(arrival) / CUT_OFF, 0, 1)
+    return np.asarray(np.maximum(covered, outside), np.float32)
+
+
+def _around(values: Field, weights: Field) -> Field:
+    """The mean of ``values`` (h, w, 2) some ``AFAR`` pixels around, weighed by ``weights`` (h, w); 0 if none counts."""
+    height, width = weights.shape
+    carried = np.dstack([values * weights[..., None], weights]).astype(np.float32)
+    coarse = cv2.resize(carried, (max(1, width // 8), max(1, height // 8)), interpolation=cv2.INTER_AREA)
+    coarse = np.asarray(cv2.GaussianBlur(coarse, (0, 0), AFAR / 8), np.float32)
+    return resize(coarse[..., :2] / (coarse[..., 2:] + np.float32(1e-3)), (height, width))
 
 
 def _kinship(coverage: float) -> float:
@@ -234,30 +256,45 @@ def _woven(one: Frame, other: Frame, match: Match, filled: _Filled) -> Correspon
     motion, forward, backward = filled.course.motion, filled.forward, filled.backward
     back = np.linalg.inv(motion)
     anchor = here + backward
-    forward_trust = agreement(one, other, forward, backward, loose=2.0, window=5)
-    backward_trust = agreement(other, one, backward, forward, loose=2.0, window=5)
+    forward_trust, backward_trust = both(
+        lambda: agreement(one, other, forward, backward, loose=2.0, window=5),
+        lambda: agreement(other, one, backward, forward, loose=2.0, window=5),
+    )
     kinship = _kinship(match.coverage)
     forward_trust = np.maximum(match.forward_trust, kinship * forward_trust)
     backward_trust = np.maximum(match.backward_trust, kinship * backward_trust)
-    first_tone, last_tone = _tones(one, other, match, filled, kinship)
+    (first_light, last_light), turning = both(
+        lambda: (
+            light_of(one, other, here + forward, match.forward_trust, kinship),
+            light_of(other, one, anchor, match.backward_trust, kinship),
+        ),
+        lambda: turns(one, other, forward, backward, filled.course.front),
+    )
     return Correspondence(
         path=Geodesic(motion),
         first=Strand(anchor=here, drift=project(back, here + forward) - here, trust=forward_trust),
         last=Strand(anchor=anchor, drift=project(back, here) - anchor, trust=backward_trust),
-        first_tone=first_tone,
-        last_tone=last_tone,
-        turns=turns(one, other, forward, backward, filled.course.front),
+        first_light=first_light,
+        last_light=last_light,
+        turns=turning,
         coverage=match.coverage,
         strange=filled.course.strange,
     )
 
 
+def _margin(places: Field) -> Field:
+    """(h, w): how far inside the picture each of ``places`` (h, w, 2) is, below 0 outside."""
+    height, width = places.shape[:2]
+    opposite = np.array([width - 1, height - 1], np.float32) - places
+    # A reduction along so short an axis is slow.
+    nearer = np.minimum(places, opposite)
+    return np.minimum(nearer[..., 0], nearer[..., 1])
+
+
 def _away_from_edges(here: Field) -> Field:
     """0 at the edge of the picture, rising smoothly to 1 an eighth of the short side inwards."""
     height, width = here.shape[:2]
-    opposite = np.array([width - 1, height - 1], np.float32) - here
-    margin: Field = np.minimum(here, opposite).min(axis=2)
-    part: Field = np.clip(margin / (min(height, width) / 8), 0, 1)
+    part: Field = np.clip(_margin(here) / (min(height, width) / 8), 0, 1)
     return part * part * (3 - 2 * part)
 
 
@@ -279,24 +316,3 @@ def _has_path(motion: Homography) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _tones(one: Frame, other: Frame, match: Match, filled: _Filled, kinship: float) -> tuple[Field, Field]:
-    """How the light changes between the frames: differences of what surely is the same, spread widely."""
-    here = grid(one.shape[0], one.shape[1])
-    mine, yours = one.astype(np.float32), other.astype(np.float32)
-
-    def change(near: Field, far: Field, flow: Field, trust: Field) -> Field:
-        trust = trust + np.float32(1 - kinship)
-        difference = (sample(far, here + flow) - near) * trust[..., None]
-        height, width = trust.shape
-        coarse = (max(1, height // 8), max(1, width // 8))
-        reach = max(coarse) / 12
-        weighed = cv2.resize(np.dstack([difference, trust]), coarse[::-1], interpolation=cv2.INTER_AREA)
-        weighed = np.asarray(cv2.GaussianBlur(weighed, (0, 0), reach), np.float32)
-        return resize(weighed[..., :3] / (weighed[..., 3:] + 0.05), (height, width))
-
-    return (
-        change(mine, yours, filled.forward, match.forward_trust),
-        change(yours, mine, filled.backward, match.backward_trust),
-    )

@@ -15,6 +15,7 @@ from kf2v.video.frames import Frame
 from kf2v.video.motion.field import Field, grid, resize, sample
 from kf2v.video.motion.matching import Match
 from kf2v.video.motion.path import Homography, project
+from kf2v.video.motion.threads import both
 
 #: pixels between nodes of the halfway grid
 STEP = 8
@@ -68,7 +69,7 @@ def morph(one: Frame, other: Frame, motion: Homography, match: Match) -> Halfway
     here = grid(height, width)
     aligned = np.asarray(sample(other, project(motion, here), border=cv2.BORDER_REFLECT_101), np.uint8)
     nodes = (max(4, round(height / STEP)), max(4, round(width / STEP)))
-    mine, yours = _condensed(_features(one, nodes), _features(aligned, nodes))
+    mine, yours = _condensed(*both(lambda: _features(one, nodes), lambda: _features(aligned, nodes)))
     field = _untangled(_coupled(_costs(mine, yours), _anchors(match, motion, nodes)))
     wide = resize(field * np.array([width / nodes[1], height / nodes[0]], np.float32), (height, width))
     ahead = _from_end(wide, here, -0.5)
@@ -209,7 +210,8 @@ def _coupled(cost: Field, anchors: _Anchors) -> Field:
 
 def _apart(moves: Field, field: Field) -> Field:
     """(n, rows·columns): squared distance of each of ``moves`` (n, 2) to the field (rows, columns, 2) at each node."""
-    return ((moves[:, None, :] - field.reshape(-1, 2)[None]) ** 2).sum(axis=2)
+    x, y = (moves[:, None, axis] - field[..., axis].reshape(1, -1) for axis in (0, 1))
+    return x * x + y * y
 
 
 def _smoothed(found: Field, sure: Field, width: float) -> Field:

@@ -20,8 +20,12 @@ from kf2v.video.motion.path import Homography
 
 #: share of the clip during which places change hands
 SPAN = 0.8
-#: what an even front may lose to one that comes in from the edges, which keeps the subject longest
+#: what an even front may lose to one that is better for what is seen
 PREFERENCE = 0.07
+#: how far the middle of a picture that has a subject is from its edge, in spreads of the edge: not below, surely above
+APART = (0.8, 1.2)
+#: by how much of both a subject has to stand out more than the other to be surely the clearer one
+CLEARER = 0.2
 #: zoom, and shift as a share of the side, of a journey that no words describe
 ZOOM, SHIFT = 1.25, 0.18
 #: work that an empty place makes, against 1 for one with as much detail as there is on average
@@ -39,16 +43,17 @@ class Front:
     outward: float
 
 
-#: the picture that comes enters from the edges; the rest in the order they are tried
+#: the picture that comes enters from the edges, or out of the middle
 INWARD = Front(across=0.0, down=0.0, outward=-1.0)
 OUTWARD = Front(across=0.0, down=0.0, outward=1.0)
+#: in the order they are tried; for each there is one that it is backwards
 FRONTS = (
     INWARD,
     OUTWARD,
     Front(across=1.0, down=0.1, outward=0.0),
-    Front(across=-1.0, down=0.1, outward=0.0),
+    Front(across=-1.0, down=-0.1, outward=0.0),
     Front(across=0.1, down=1.0, outward=0.0),
-    Front(across=0.1, down=-1.0, outward=0.0),
+    Front(across=-0.1, down=-1.0, outward=0.0),
 )
 
 
@@ -65,15 +70,19 @@ class Turns:
 def turns(one: Frame, other: Frame, forward: Field, backward: Field, front: Front | None = None) -> Turns:
     """When each place changes hands if ``front`` runs along the flows (h, w, 2) from ``one`` to ``other`` and back.
 
-    Without one it is the best.
+    Without one it is the most even, or one nearly so that comes in from the edges: there two views of one thing differ.
     """
     contest = _Contest(one, other, forward, backward)
-    return contest.run(front or contest.best())
+    return contest.run(front or contest.best({INWARD: PREFERENCE}))
 
 
 def best_front(one: Frame, other: Frame, forward: Field, backward: Field) -> Front:
-    """The front under which detail changes most evenly; coming in from the edges where that is nearly as good."""
-    return _Contest(one, other, forward, backward).best()
+    """The front under which detail changes most evenly, or one that is nearly as good and better for the subjects.
+
+    One that comes in from the edges keeps what is in the middle of ``one`` longest, one that goes out from the middle
+    brings what is there in ``other`` first. Backwards it is the best front for the pair turned round.
+    """
+    return _Contest(one, other, forward, backward).best(_liking(one, other))
 
 
 def journey_of(front: Front, shape: tuple[int, int]) -> Homography:
@@ -123,8 +132,9 @@ class _Contest:
         self._ways = mine + sample(yours, there)
         self._detail = (_detail(reduced[0]).ravel(), sample(_detail(reduced[1]), there).ravel())
 
-    def best(self) -> Front:
-        return max(FRONTS, key=lambda front: self.run(front).evenness + (PREFERENCE if front == INWARD else 0))
+    def best(self, liking: dict[Front, float]) -> Front:
+        """The most even one, by its evenness and what ``liking`` adds to that."""
+        return max(FRONTS, key=lambda front: self.run(front).evenness + liking.get(front, 0.0))
 
     def run(self, front: Front) -> Turns:
         late = self._ways @ np.array([front.across, front.down, front.outward], np.float32)
@@ -143,6 +153,30 @@ class _Contest:
             last=sample(first, self._back),
             evenness=float(np.minimum(ratio, 1).mean()) + 0.3 * float(ratio.min()),
         )
+
+
+def _liking(one: Frame, other: Frame) -> dict[Front, float]:
+    """What is to be said for a front between strangers besides: the clearer subject is kept to the end, or comes early.
+
+    Of two it is the one whose colours are further from those at the edge, on the mean. Backwards, the same is said for
+    the front that is backwards.
+    """
+    mine, yours = _subject(one), _subject(other)
+    none, sure = APART
+    both = min(1.0, max(0.0, (min(mine[0], yours[0]) - none) / (sure - none)))
+    clearer = min(1.0, max(0.0, 0.5 + 0.5 * (yours[1] - mine[1]) / (CLEARER * (yours[1] + mine[1]) + 1e-6)))
+    return {INWARD: PREFERENCE * both * (1 - clearer), OUTWARD: PREFERENCE * both * clearer}
+
+
+def _subject(picture: Frame) -> tuple[float, float]:
+    """How far places in the middle are from the colour of the edge, in its spreads, and their mean in CIELAB."""
+    height, width = picture.shape[:2]
+    x, y = np.moveaxis(grid(height, width) / (np.array([width, height], np.float32) - 1) * 2 - 1, 2, 0)
+    colours = np.asarray(cv2.cvtColor(picture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
+    middle, edge = colours[np.hypot(x, y) < 0.6], colours[np.maximum(np.abs(x), np.abs(y)) > 0.8]
+    away = middle - edge.mean(axis=0)
+    spreads = np.linalg.norm(away / (edge.std(axis=0) + 6), axis=1)
+    return float(spreads.mean()), float(np.linalg.norm(away.mean(axis=0)))
 
 
 def _detail(picture: Frame) -> Field:

@@ -66,14 +66,18 @@ def drift_of(own: Landing, other: Landing) -> Field:
     small = cv2.resize(total, (-(-width // 8), -(-height // 8)), interpolation=cv2.INTER_AREA)
     small = np.asarray(cv2.GaussianBlur(small, (0, 0), 2.0), np.float32)
     around = resize(small[..., 2:] / (small[..., 1:2] + 1e-6), (height, width))
-    weight = total[..., 1:2] + 1e-3
-    return np.asarray((total[..., 2:] + 1e-3 * around) / weight, np.float32)
+    weight = total[..., 1] + np.float32(1e-3)
+    # One component after the other: numpy is slow along an axis of two.
+    drift = np.empty_like(around)
+    for axis in (0, 1):
+        np.divide(total[..., 2 + axis] + np.float32(1e-3) * around[..., axis], weight, out=drift[..., axis])
+    return drift
 
 
 def visible(seen: Field, origin: Field, age: float, kinship: float = 1.0) -> Field:
     """0 … 1: there are pixels, and they come from inside the picture; the seam softens as the picture ages.
 
-    The less akin the pictures, the less that counts: a stranger cannot answer for what the other does not show.
+    The less ``kinship`` between strangers, the less that counts: they cannot answer for what the other does not show.
     """
     height, width = seen.shape
     x, y = origin[..., 0], origin[..., 1]

@@ -1,6 +1,5 @@
 """Which pixel of one frame is which pixel of the other, and how sure that is."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import cast
 
@@ -9,6 +8,7 @@ import numpy as np
 
 from kf2v.video.frames import Frame
 from kf2v.video.motion.field import Field, grid, length, sample
+from kf2v.video.motion.threads import both
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,19 +28,15 @@ class Match:
 
 def match_from(one: Frame, other: Frame, ahead: Field, behind: Field) -> Match:
     """Flow both ways, each searched from a first idea (h, w, 2) of where in the other picture everything is."""
-    with ThreadPoolExecutor(2) as pool:
-        there = pool.submit(_flow, one, other, ahead)
-        backward = _flow(other, one, behind)
-        return _rated(one, other, there.result(), backward)
+    return _rated(one, other, *both(lambda: _flow(one, other, ahead), lambda: _flow(other, one, behind)))
 
 
 def _rated(one: Frame, other: Frame, forward: Field, backward: Field) -> Match:
-    return Match(
-        forward=forward,
-        backward=backward,
-        forward_trust=_accompanied(agreement(one, other, forward, backward)) * _undivided(forward),
-        backward_trust=_accompanied(agreement(other, one, backward, forward)) * _undivided(backward),
+    forward_trust, backward_trust = both(
+        lambda: _accompanied(agreement(one, other, forward, backward)) * _undivided(forward),
+        lambda: _accompanied(agreement(other, one, backward, forward)) * _undivided(backward),
     )
+    return Match(forward=forward, backward=backward, forward_trust=forward_trust, backward_trust=backward_trust)
 
 
 def best_of(one: Frame, other: Frame, matches: list[Match]) -> Match:
@@ -53,12 +49,11 @@ def best_of(one: Frame, other: Frame, matches: list[Match]) -> Match:
 
     if len(matches) == 1:
         return matches[0]
-    return _rated(
-        one,
-        other,
-        choose([match.forward for match in matches], [match.forward_trust for match in matches]),
-        choose([match.backward for match in matches], [match.backward_trust for match in matches]),
+    forward, backward = both(
+        lambda: choose([match.forward for match in matches], [match.forward_trust for match in matches]),
+        lambda: choose([match.backward for match in matches], [match.backward_trust for match in matches]),
     )
+    return _rated(one, other, forward, backward)
 
 
 def _flow(one: Frame, other: Frame, start: Field) -> Field:

@@ -5,7 +5,7 @@ each place is read in either frame and how much of each is seen; from one frame 
 little that views in between are as good as their mean. Developing a view reads the frames at full size.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -17,7 +17,9 @@ from kf2v.video.frames import Frame
 from kf2v.video.motion.correspondence import Correspondence
 from kf2v.video.motion.field import Field, grid, resize, sample
 from kf2v.video.motion.landing import Landing, Swarm, drift_of, visible, zoom_of
+from kf2v.video.motion.light import Light
 from kf2v.video.motion.path import Homography, in_pixels, project
+from kf2v.video.motion.threads import both
 
 #: share of the clip within which a place that is not matched changes hands: in pictures that have nothing in common,
 #: and in two views of one thing; a matched one takes the whole clip
@@ -28,16 +30,16 @@ RELATIVES_TURN = 0.35
 GLIMPSE = 0.04
 #: coverage above which it is rings that show, and below which it is blur
 CLEAR = 0.7
+#: how far a value between two pixels goes beyond their mean, as a multiple of what OpenCV's cubic (a = -3/4) does.
+#: Measured: reading linearly in between takes so much away that these look like cubics of a = -1/2 and -3/4
+SOFT, SHARP = 1.0, 1.5
 #: of BT.601, full range, as JPEG has it and OpenCV
 RGB_TO_YCRCB = np.array([[0.299, 0.587, 0.114], [0.5, -0.4187, -0.0813], [-0.1687, -0.3313, 0.5]], np.float32)
 #: grey levels; a change of light below this is not worth its arithmetic
 NOTICEABLE = 1.5
 
-#: (h, w) or (h, w, 2)
+#: (h, w)
 Plane: TypeAlias = npt.NDArray[np.uint8]
-
-#: a plane read at places (H, W, 2) in it
-Reading: TypeAlias = Callable[[Plane, Field], Plane]
 
 #: position 0 … 1 to a motion of the whole picture
 Bend: TypeAlias = Callable[[float], Homography]
@@ -80,17 +82,16 @@ class Renderer:
     def __init__(self, first: Frame, last: Frame, correspondence: Correspondence, bend: Bend = unbent) -> None:
         """``bend`` says where a point of the picture goes besides, at each position, in units of ``path.in_pixels``."""
         self._bend = bend
-        self._read = _softly if correspondence.coverage > CLEAR else _sharply
-        self._plates = (_plates(first), _plates(last))
+        soft = correspondence.coverage > CLEAR
+        self._plates = both(lambda: _plates(first, soft=soft), lambda: _plates(last, soft=soft))
         self._pair = correspondence
         self._swarms = (Swarm(correspondence.first), Swarm(correspondence.last))
         self._here = grid(*correspondence.first.trust.shape)
-        self._grids = {
-            plane.shape[:2]: grid(*plane.shape[:2]) for plane in (self._plates[0].luma, self._plates[0].chroma)
-        }
-        tones = [cv2.transform(tone, RGB_TO_YCRCB) for tone in (correspondence.first_tone, correspondence.last_tone)]
-        self._tones = [np.asarray(tone, np.float32) for tone in tones]
-        self._lit = max(float(np.abs(tone).mean()) for tone in self._tones) > NOTICEABLE
+        height, width = first.shape[:2]
+        self._luma = _Canvas((height, width), fineness=2)
+        self._chroma = _Canvas(((height + 1) // 2, (width + 1) // 2), fineness=1)
+        lights = (correspondence.first_light, correspondence.last_light)
+        self._lit = max(float(np.abs(light.at(1.0)).mean()) for light in lights) > NOTICEABLE
 
     def frame(self, position: float) -> Frame:
         """The picture at ``position``, strictly between 0 (the first frame) and 1 (the last)."""
@@ -120,68 +121,98 @@ class Renderer:
         turn = (sample(pair.turns.first, from_first) + sample(pair.turns.last, from_last)) / 2
         turn *= (1 - matched) * (1 - (1 - RELATIVES_TURN) * pair.kinship)
         share = np.clip(0.5 + (position - 0.5 - turn) / width, GLIMPSE * position, 1 - GLIMPSE * (1 - position))
-        of_first = (1 - share) * visible(first.seen, from_first, position, pair.kinship)
-        of_last = share * visible(last.seen, from_last, 1 - position, pair.kinship)
+        kinship = pair.kinship if pair.strange else 1.0
+        of_first = (1 - share) * visible(first.seen, from_first, position, kinship)
+        of_last = share * visible(last.seen, from_last, 1 - position, kinship)
         return np.asarray(of_last / (of_first + of_last), np.float32)
 
     def _light(self, position: float, share: Field, from_first: Field, from_last: Field) -> Field:
         """What each frame's light still lacks (has too much) by now, on every fourth pixel."""
         coarse = (slice(None, None, 4), slice(None, None, 4))
-        lacking = ((1 - share) * position)[coarse][..., None] * sample(self._tones[0], from_first[coarse])
-        ahead = (share * (1 - position))[coarse][..., None] * sample(self._tones[1], from_last[coarse])
-        return np.asarray(lacking + ahead, np.float32)
+        lacking = self._added(self._pair.first_light, position, from_first[coarse])
+        ahead = self._added(self._pair.last_light, 1 - position, from_last[coarse])
+        part = share[coarse][..., None]
+        return np.asarray((1 - part) * lacking + part * ahead, np.float32)
+
+    def _added(self, light: Light, part: float, places: Field) -> Field:
+        """(h, w, 3): Y'CrCb levels that ``light`` adds at ``places`` (h, w, 2)."""
+        levels = np.asarray(cv2.transform(light.at(part), RGB_TO_YCRCB), np.float32)
+        height, width = self._here.shape[:2]
+        cells = np.array([levels.shape[1] / width, levels.shape[0] / height], np.float32)
+        return sample(levels, (places + np.float32(0.5)) * cells - np.float32(0.5))
 
     def develop(self, view: View) -> Frame:
-        """The picture of ``view``: luma read sharply at full size, chroma linearly at half."""
+        """The picture of ``view``: luma at full size, chroma linearly at half."""
         first, last = self._plates
-        luma = self._joined(first.luma, last.luma, view, self._read)
-        chroma = self._joined(first.chroma, last.chroma, view, _linearly)
+        planes = (
+            *self._luma.mixed((first.luma,), (last.luma,), view),
+            *self._chroma.mixed(first.chroma, last.chroma, view),
+        )
         if view.light is not None:
-            luma = cv2.add(luma, resize(view.light[..., 0], luma.shape[:2]), dtype=cv2.CV_8U)
-            chroma = cv2.add(chroma, resize(view.light[..., 1:], chroma.shape[:2]), dtype=cv2.CV_8U)
+            for layer, plane in enumerate(planes):
+                cv2.add(plane, resize(view.light[..., layer], plane.shape), dst=plane, dtype=cv2.CV_8U)
+        luma, *chroma = planes
         # The encoder averages squares of four pixels, which gives back the very chroma that fills them.
-        wide = cv2.resize(chroma, luma.shape[::-1], interpolation=cv2.INTER_NEAREST)
-        return np.asarray(cv2.cvtColor(cv2.merge([luma, *cv2.split(wide)]), cv2.COLOR_YCrCb2RGB), np.uint8)
+        wide = [cv2.resize(plane, luma.shape[::-1], interpolation=cv2.INTER_NEAREST) for plane in chroma]
+        return np.asarray(cv2.cvtColor(cv2.merge([luma, *wide]), cv2.COLOR_YCrCb2RGB), np.uint8)
 
-    def _joined(self, first: Plane, last: Plane, view: View, read: Reading) -> Plane:
-        share = resize(view.share, first.shape[:2])
-        mine, yours = self._warp(first, view.to_first, read), self._warp(last, view.to_last, read)
-        return np.asarray(cv2.blendLinear(mine, yours, 1 - share, share), np.uint8)
 
-    def _warp(self, plane: Plane, shift: Field, read: Reading) -> Plane:
-        """``plane`` read ``shift`` (analysis pixels) away; shifts are enlarged, so that rest stays rest."""
-        height, width = plane.shape[:2]
-        scale = np.array([width / shift.shape[1], height / shift.shape[0]], np.float32)
-        at = resize(shift * scale, (height, width))
-        cv2.add(at, self._grids[height, width], dst=at)
-        return read(plane, at)
+class _Canvas:
+    """Pixels to be drawn, and where they lie in plates that are ``fineness`` times as fine."""
+
+    def __init__(self, shape: tuple[int, int], *, fineness: int) -> None:
+        self._shape, self._fineness = shape, fineness
+        self._here = fineness * grid(*shape)
+
+    def mixed(self, first: Sequence[Plane], last: Sequence[Plane], view: View) -> list[Plane]:
+        """Plates of the same kind, read where ``view`` says and mixed by its share."""
+        mine, yours = self._read(first, view.to_first), self._read(last, view.to_last)
+        share = resize(view.share, self._shape)
+        return [_mixture(*pair, share) for pair in zip(mine, yours, strict=True)]
+
+    def _read(self, plates: Sequence[Plane], shift: Field) -> list[Plane]:
+        """``plates`` read ``shift`` (analysis pixels) away; shifts are enlarged, so that rest stays rest."""
+        height, width = self._shape
+        stretch = self._fineness * np.diag([width / shift.shape[1], height / shift.shape[0]]).astype(np.float32)
+        at = resize(np.asarray(cv2.transform(shift, stretch), np.float32), self._shape)
+        cv2.add(at, self._here, dst=at)
+        return [np.asarray(sample(plate, at, border=cv2.BORDER_REFLECT_101), np.uint8) for plate in plates]
+
+
+def _mixture(mine: Plane, yours: Plane, share: Field) -> Plane:
+    """Floats until the end: slow films show it when a share is rounded to bytes."""
+    difference = cv2.subtract(yours, mine, dtype=cv2.CV_32F)
+    cv2.multiply(difference, share, dst=difference)
+    return np.asarray(cv2.add(mine, difference, dtype=cv2.CV_8U), np.uint8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plates:
-    """A picture as it is read, full range; colour needs no finer grid, nor is it coded finer."""
+    """A picture as it is read, linearly, full range."""
 
-    #: (H, W), Y'
+    #: (2H - 1, 2W - 1), Y': pixels and, between them, what a cubic says. To read such a plate linearly looks like
+    #: reading the picture cubically, and takes less than half the time
     luma: Plane
-    #: (H/2, W/2, 2), Cr and Cb
-    chroma: Plane
+    #: (H/2, W/2) each, Cr and Cb; colour needs no finer grid, nor is it coded finer
+    chroma: tuple[Plane, Plane]
 
 
-def _plates(picture: Frame) -> _Plates:
+def _plates(picture: Frame, *, soft: bool) -> _Plates:
     planes = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb), np.uint8)
     height, width = picture.shape[:2]
     half = cv2.resize(planes[..., 1:], ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA)
-    return _Plates(luma=np.ascontiguousarray(planes[..., 0]), chroma=np.asarray(half, np.uint8))
+    red, blue = (np.asarray(plane, np.uint8) for plane in cv2.split(half))
+    return _Plates(luma=_fine(np.ascontiguousarray(planes[..., 0]), soft=soft), chroma=(red, blue))
 
 
-def _linearly(plane: Plane, at: Field) -> Plane:
-    return np.asarray(sample(plane, at, border=cv2.BORDER_REFLECT_101), np.uint8)
+def _fine(plane: Plane, *, soft: bool) -> Plane:
+    """``plane`` with a value between any two: ``soft`` as Catmull and Rom's cubic (a = -1/2), or sharper (-3/4)."""
+    height, width = plane.shape
 
+    def doubled(kernel: int) -> Plane:
+        half = np.array([[0.5, 0, 0], [0, 0.5, 0]])
+        size, flags = (2 * width - 1, 2 * height - 1), kernel | cv2.WARP_INVERSE_MAP
+        return np.asarray(cv2.warpAffine(plane, half, size, flags=flags, borderMode=cv2.BORDER_REFLECT_101), np.uint8)
 
-def _sharply(plane: Plane, at: Field) -> Plane:
-    return np.asarray(sample(plane, at, border=cv2.BORDER_REFLECT_101, kernel=cv2.INTER_CUBIC), np.uint8)
-
-
-def _softly(plane: Plane, at: Field) -> Plane:
-    """Nearly as Catmull and Rom's cubic (a = -1/2) reads it: OpenCV's (a = -3/4) rings, linear blurs."""
-    return np.asarray(cv2.addWeighted(_sharply(plane, at), 2 / 3, _linearly(plane, at), 1 / 3, 0), np.uint8)
+    part = SOFT if soft else SHARP
+    return np.asarray(cv2.addWeighted(doubled(cv2.INTER_CUBIC), part, doubled(cv2.INTER_LINEAR), 1 - part, 0), np.uint8)

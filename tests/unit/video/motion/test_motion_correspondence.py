@@ -33,6 +33,16 @@ def test_what_leaves_the_picture_is_not_trusted_and_what_stays_is() -> None:
     assert pair.last.trust[20:-20, -30:].max() < 0.1
 
 
+def test_what_enters_moves_as_what_is_next_to_it_and_not_as_the_whole() -> None:
+    near, far = texture(6, (300, 480)), WIDE
+    one, other = cut(far, 40, 30), cut(far, 46, 30)
+    one[128:], other[128:] = cut(near, 40, 30)[128:], cut(near, 70, 30)[128:]
+    pair = analyse(one, other)
+    way = goal(pair, pair.last, 1) - goal(pair, pair.last, 0)
+    assert np.allclose(np.median(way[140:, -24:], axis=(0, 1)), (-30, 0), atol=3)
+    assert np.allclose(np.median(way[10:110, -4:], axis=(0, 1)), (-6, 0), atol=1)
+
+
 def test_strangers_trust_each_other_little() -> None:
     pair = analyse(texture(1), texture(2))
     assert pair.first.trust.mean() < 0.3
@@ -41,8 +51,8 @@ def test_strangers_trust_each_other_little() -> None:
 def test_a_change_of_light_is_told_from_motion() -> None:
     one = cut(WIDE, 40, 30) // 2 + 30
     pair = analyse(one, one + np.uint8(40))
-    assert np.allclose(pair.first_tone, 40, atol=4)
-    assert np.allclose(pair.last_tone, -40, atol=4)
+    assert np.allclose(pair.first_light.at(1.0), 40, atol=4)
+    assert np.allclose(pair.last_light.at(1.0), -40, atol=4)
     assert np.abs(goal(pair, pair.first, 1) - goal(pair, pair.first, 0)).max() < 0.5
 
 
@@ -75,5 +85,5 @@ def test_any_two_pictures_have_an_answer_that_is_finite(first: np.ndarray, last:
         assert np.isfinite(strand.drift).all()
         assert (strand.trust >= 0).all()
         assert (strand.trust <= 1).all()
-    assert np.isfinite(pair.first_tone).all()
-    assert np.isfinite(pair.last_tone).all()
+    assert np.isfinite(pair.first_light.at(1.0)).all()
+    assert np.isfinite(pair.last_light.at(1.0)).all()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from kf2v.video import Frame
 from kf2v.video.motion.field import grid, sample
 from kf2v.video.motion.handover import FRONTS, INWARD, OUTWARD, SPAN, Front, best_front, front_of, journey_of, turns
 from kf2v.video.motion.path import Geodesic, project
@@ -98,8 +99,27 @@ def test_a_journey_has_a_path_and_leaves_each_picture_time_to_be_seen(front: Fro
         assert (lacks_last & turned).mean() < 0.08
 
 
-def test_the_edges_go_first_where_nothing_speaks_against_it() -> None:
-    assert best_front(ONE, OTHER, REST, REST) == INWARD
+def portrait(seed: int, level: int) -> Frame:
+    """A disc of one brightness before a grey wall, both with a little texture."""
+    wall = texture(seed) // 8 + np.uint8(100)
+    y, x = np.mgrid[: SIZE[0], : SIZE[1]]
+    inside = np.hypot(x - SIZE[1] / 2, y - SIZE[0] / 2) < 60
+    return np.where(inside[..., None], texture(seed + 1) // 8 + np.uint8(level), wall).astype(np.uint8)
+
+
+CLEAR, FAINT = portrait(3, 220), portrait(5, 160)
+
+
+def test_of_two_subjects_the_clearer_is_seen_longer() -> None:
+    assert best_front(CLEAR, FAINT, REST, REST) == INWARD
+    assert best_front(FAINT, CLEAR, REST, REST) == OUTWARD
+
+
+@pytest.mark.parametrize("pair", [(ONE, OTHER), (CLEAR, FAINT), (CLEAR, ONE), (texture(7), texture(8))])
+def test_a_pair_turned_round_has_the_front_turned_round(pair: tuple[Frame, Frame]) -> None:
+    one, other = pair
+    there, back = best_front(one, other, REST, REST), best_front(other, one, REST, REST)
+    assert (there.across, there.down, there.outward) == (-back.across, -back.down, -back.outward)
 
 
 def test_a_change_between_empty_pictures_is_finite_and_even() -> None:

@@ -75,8 +75,17 @@ def test_next_to_an_end_the_picture_is_nearly_that_end(position: float) -> None:
 
 def black_to_white(pair: Correspondence) -> Renderer:
     """Shows how much of each place is the last frame's."""
-    unlit = replace(pair, first_tone=np.zeros_like(pair.first_tone), last_tone=np.zeros_like(pair.last_tone))
-    return Renderer(flat(0), flat(255), unlit)
+    first, last = (replace(light, others=light.own) for light in (pair.first_light, pair.last_light))
+    return Renderer(flat(0), flat(255), replace(pair, first_light=first, last_light=last))
+
+
+def test_what_one_picture_never_saw_the_other_answers_for_however_little_they_share() -> None:
+    world = texture(3, (192, 380))
+    pair = analyse(cut(world, 0, 0), cut(world, 60, 0))
+    distant = replace(pair, coverage=0.05)
+    assert not distant.strange
+    revealed = luma(black_to_white(distant).frame(0.3))[16:-16, -12:-4]
+    assert revealed.min() > 240
 
 
 @pytest.fixture(scope="module")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
 
-from kf2v.engines.wan.checkpoint.error import CheckpointError
-from kf2v.engines.wan.checkpoint.files import Files, weights_in
+from kf2v.engines.wan.checkpoint.files import STEM, Files, weights_in
 from kf2v.engines.wan.checkpoint.source import TensorSource
-from kf2v.engines.wan.checkpoint.verify import Checked, check_structure, described
+from kf2v.engines.wan.checkpoint.structure import check_structure, described
+from kf2v.engines.wan.checkpoint.values import Checked
 from kf2v.engines.wan.family import A14B, FLF2V, DitShape, Family
+from kf2v.engines.wan.fault import CheckpointError
 from kf2v.engines.wan.weights import Lora, Weights, located
 
 #: diffusers' and Wan's folders of the transformers, high-noise first
@@ -23,6 +25,9 @@ FOLDERS: Mapping[str, tuple[str, str]] = {
 
 #: small tensors that differ between any two trainings
 TELLING = ("blocks.0.scale_shift_table", "proj_out.bias")
+
+#: what a transformer has that sees pictures through CLIP
+PICTURES = "condition_embedder.image_embedder.norm1.weight"
 
 WHAT_WOULD = "use Wan2.1-FLF2V-14B-720P or Wan2.2-I2V-A14B"
 
@@ -93,7 +98,19 @@ def _described_base(base: Path) -> tuple[Literal["diffusers", "wan"], DitShape, 
     shapes = [_shape(folder / "config.json", layout) for folder in folders]
     if any(shape != shapes[0] for shape in shapes):
         raise CheckpointError(base, "has two transformers of different sizes", WHAT_WOULD)
-    return layout, shapes[0], [(folder,) for folder in folders]
+    shape = shapes[0] if layout == "diffusers" else _with_pictures(folders[0], shapes[0])
+    return layout, shape, [(folder,) for folder in folders]
+
+
+def _with_pictures(folder: Path, shape: DitShape) -> DitShape:
+    """Wan's config says ``i2v`` for Wan2.1 with CLIP and for Wan2.2 without: the tensors tell, where they are here."""
+    try:
+        source = _expert((folder,))
+    except CheckpointError:
+        return shape
+    if shape.image_dim is None and PICTURES in source.names():
+        return replace(shape, image_dim=source.shape(PICTURES)[0])
+    return shape
 
 
 def _shape(path: Path, layout: Literal["diffusers", "wan"]) -> DitShape:
@@ -120,24 +137,26 @@ def _family(base: Path, shape: DitShape, experts: int) -> Family:
 
 
 def _expert(paths: Sequence[Path]) -> Files:
+    """A file; or a folder with weights under diffusers' and Wan's name, or with one file under any."""
     path = paths[0]
     if not path.is_dir():
         return Files.of([path])
-    try:
-        return Files.of(weights_in(path))
-    except CheckpointError as error:
-        single = sorted(path.glob("*.safetensors"))
-        if len(single) == 1 and "-of-" not in single[0].name:
-            return Files.of(single)
-        raise error
+    held = sorted(path.glob("*.safetensors"))
+    if len(held) == 1 and not held[0].name.startswith(STEM) and not any(path.glob("*.index.json")):
+        return Files.of(held)
+    return Files.of(weights_in(path))
+
+
+def side_of(reference: str) -> Literal["high", "low"] | None:
+    """Which expert a file is for by its name: ``x_high_noise``, ``HighNoise``; ``slow`` and ``flow`` say nothing."""
+    name = Path(reference.rpartition(":")[2]).name.lower()
+    found = {match[1] for match in re.finditer(r"(?<![a-z])(high|low)(?=noise|[^a-z]|$)", name)}
+    return ("high" if "high" in found else "low") if len(found) == 1 else None
 
 
 def _check_order(experts: tuple[str, ...]) -> None:
     """File names usually say which is which."""
-    said = [
-        "high" if "high" in (name := Path(expert).name.lower()) else "low" if "low" in name else ""
-        for expert in experts
-    ]
+    said = [side_of(expert) for expert in experts]
     if said in (["low", "high"], ["low", "low"], ["high", "high"]):
         raise CheckpointError(", ".join(experts), f"are {said[0]}- and {said[1]}-noise by name", "name high, then low")
 
@@ -157,8 +176,7 @@ def _loras_of(loras: tuple[Lora, ...], index: int, experts: int) -> list[Lora]:
     role = ("high", "low")[index] if experts == 2 else None
     chosen: list[Lora] = []
     for lora in loras:
-        name = Path(lora.file).name.lower()
-        meant = lora.expert or ("high" if "high" in name else "low" if "low" in name else None)
+        meant = lora.expert or side_of(lora.file)
         if role is None and lora.expert is not None:
             raise CheckpointError(lora.file, f"is meant for the {meant}-noise expert, and there is one", "say nothing")
         if role is None or meant in (None, role):

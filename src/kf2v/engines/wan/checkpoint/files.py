@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from kf2v.engines.wan.checkpoint import names as naming
-from kf2v.engines.wan.checkpoint.error import CheckpointError
 from kf2v.engines.wan.checkpoint.header import DAMAGED, Entry, read_header
 from kf2v.engines.wan.checkpoint.source import Scaled
+from kf2v.engines.wan.fault import CheckpointError
 
 if TYPE_CHECKING:
     import torch

@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
-from kf2v.engines.wan.checkpoint.error import CheckpointError
+from kf2v.engines.wan.fault import CheckpointError
 
 #: bytes of one element
 WIDTHS = {

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kf2v.engines.wan.checkpoint import names as naming
-from kf2v.engines.wan.checkpoint.error import CheckpointError
 from kf2v.engines.wan.checkpoint.files import READABLE, Place
 from kf2v.engines.wan.checkpoint.header import DAMAGED, read_header
 from kf2v.engines.wan.checkpoint.source import Scaled
-from kf2v.engines.wan.checkpoint.verify import ailment_of, listed, told
+from kf2v.engines.wan.checkpoint.structure import listed, told
+from kf2v.engines.wan.checkpoint.values import ailment_of
+from kf2v.engines.wan.fault import CheckpointError
 
 if TYPE_CHECKING:
     import torch
@@ -96,9 +97,10 @@ def read_lora(path: Path, strength: float = 1.0) -> LoraFile:
         other = next((ending for ending in OTHERS if any(name.endswith(ending) for name in strangers)), "")
         found = f"has {len(strangers)} tensors that mean nothing to a Wan transformer: {listed(sorted(strangers))}"
         raise CheckpointError(path, f"{found} ({other} is not read)" if other else found, REMEDY)
-    if not modules:
+    changes = _changes(path, modules)
+    if not changes:
         raise CheckpointError(path, "changes nothing", REMEDY)
-    return LoraFile(path=path, strength=strength, changes=_changes(path, modules))
+    return LoraFile(path=path, strength=strength, changes=changes)
 
 
 def _target(name: str) -> tuple[str, str]:

@@ -42,8 +42,10 @@ class TensorSource(Protocol):
     reading; what cannot be read raises CheckpointError naming file and tensor.
     """
 
-    #: the file or directory, for messages
-    where: str
+    @property
+    def where(self) -> str:
+        """The file or directory, for messages."""
+        ...
 
     def names(self) -> Collection[str]:
         """All tensors."""

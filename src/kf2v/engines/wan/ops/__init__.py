@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from kf2v.engines.wan.ops import linear as linears
-from kf2v.engines.wan.ops.attention import Attention, AttentionName, Unusable, attention
+from kf2v.engines.wan.ops.attention import Attention, AttentionName, Unusable
+from kf2v.engines.wan.ops.attention import attention as choose
 from kf2v.engines.wan.ops.linear import Activations, LinearKind, Rows, Weights
 from kf2v.engines.wan.ops.norm import Norms, TorchNorms
 
@@ -48,6 +49,8 @@ class Ops:
     #: from a video's tokens to the prompt's and the pictures'; short, so never fp8
     cross: Attention
     norms: Norms
+    #: so many blocks at either end attend as ``cross`` does; fp8 is said to cost most there, unmeasured on Wan
+    exact_ends: int = 0
     #: why this and nothing faster, for people; empty where nothing was passed over
     passed_over: tuple[str, ...] = ()
 
@@ -59,6 +62,7 @@ class Ops:
         linear: LinearKind | None = None,
         attention: AttentionName | None = None,
         norm: NormName | None = None,
+        exact_ends: int = 0,
     ) -> Ops:
         """The fastest variants ``device`` can run; what is named is taken, or the nearest that works.
 
@@ -75,6 +79,7 @@ class Ops:
             attend=_attention(wanted_attention, device, passed),
             cross=_attention("cudnn" if able >= (8, 0) else "sdpa", device, passed),
             norms=_norms(wanted_norm, device, passed),
+            exact_ends=exact_ends,
             passed_over=tuple(dict.fromkeys(passed)),
         )
         log.info("operations on %s: %s", _called(device, able), ops)
@@ -83,7 +88,7 @@ class Ops:
     @classmethod
     def reference(cls) -> Ops:
         """Everything in plain torch."""
-        plain, _ = attention("sdpa", "cpu")
+        plain, _ = choose("sdpa", "cpu")
         return cls(linear="native", attend=plain, cross=plain, norms=TorchNorms())
 
     def apply(self, x: Activations, weights: Weights, dtype: torch.dtype) -> Tensor:
@@ -137,10 +142,10 @@ def _try_linear(kind: LinearKind, device: torch.device) -> None:
 
 def _attention(name: AttentionName, device: torch.device, passed: list[str]) -> Attention:
     try:
-        variant, reasons = attention(name, device)
+        variant, reasons = choose(name, device)
     except Unusable as why:
         passed.append(str(why))
-        return attention("sdpa", device)[0]
+        return choose("sdpa", device)[0]
     passed.extend(reasons)
     return variant
 

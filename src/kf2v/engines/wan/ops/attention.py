@@ -12,7 +12,7 @@ import importlib
 import importlib.util
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -21,7 +21,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from kf2v.engines.wan.ops.linear import E4M3, E4M3_MAX, TINY
+from kf2v.engines.wan.ops.linear import E4M3, E4M3_MAX, TINY, Activations, Rows, dense
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +52,13 @@ class Unusable(Exception):
 class Attention(Protocol):
     """Softmax(q·kᵀ / sqrt(D))·v."""
 
-    name: AttentionName
+    @property
+    def name(self) -> AttentionName: ...
 
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """q [L, N, D], k and v [S, N, D] of one dtype → [L, N·D] in that dtype. Raises Unusable."""
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Activations:
+        """q [L, N, D], k and v [S, N, D] of one dtype → [L, N·D] in that dtype, or in fp8 where the hardware writes
+        that (``linear.apply`` takes both). Raises Unusable.
+        """
         ...
 
 
@@ -131,37 +134,54 @@ class Coded:
         return O_MARGIN / self.v_descale
 
 
-def smoothed(k: Tensor) -> Tensor:
-    """Keys [S, N, D] less their mean over tokens.
+#: (x [L, N, D], its mean [N, D] fp32 to take away or None, descale []) → e4m3 [L, N, D]
+Cast: TypeAlias = Callable[[Tensor, Tensor | None, Tensor], Tensor]
+
+
+def cast_in_torch(x: Tensor, mean: Tensor | None, descale: Tensor) -> Tensor:
+    """The reference: in fp32, rounded once."""
+    less = x.float() if mean is None else x.float() - mean
+    return (less / descale).clamp(-E4M3_MAX, E4M3_MAX).to(E4M3)
+
+
+def coded(q: Tensor, k: Tensor, v: Tensor, cast: Cast = cast_in_torch) -> Coded:
+    """Quantise for fp8 attention; keys lose their mean over tokens first.
 
     The same is taken from every score of a query, which softmax does not see, and what all keys share no longer
     costs digits of fp8 (SageAttention, arXiv 2410.02367, section 4.2).
     """
-    return k - k.mean(dim=0, keepdim=True, dtype=torch.float32).to(k.dtype)
+    mean = k.mean(dim=0, dtype=torch.float32)  # [N, D]
+    low, high = torch.aminmax(k, dim=0)
+    descales = [_descale(torch.linalg.vector_norm(x, float("inf"))) for x in (q, v)]
+    descales.insert(1, _descale(torch.maximum(high.float() - mean, mean - low.float()).amax()))
+    q8, k8, v8 = (cast(x, m, d) for x, m, d in zip((q, k, v), (None, mean, None), descales, strict=True))
+    return Coded(q8, k8, v8, *(d.reshape(1, 1, 1, 1) for d in descales))
 
 
-def coded(q: Tensor, k: Tensor, v: Tensor) -> Coded:
-    """Quantise for fp8 attention, keys smoothed first."""
-    (q8, qs), (k8, ks), (v8, vs) = (_coded(x) for x in (q, smoothed(k), v))
-    return Coded(q8, k8, v8, qs, ks, vs)
-
-
-def emulated_fp8(q: Tensor, k: Tensor, v: Tensor, *, fp8_output: bool = True) -> Tensor:
+def emulated_fp8(q: Tensor, k: Tensor, v: Tensor, *, fp8_output: bool = True) -> Activations:
     """What fp8 attention computes, in fp32 with e4m3 rounding wherever the hardware rounds.
 
     ``fp8_output`` is Hopper's kernel, which can only write e4m3; Blackwell's writes bf16.
     """
-    c = coded(q, k, v)
+    return _emulated(coded(q, k, v), q.dtype, fp8_output=fp8_output)
+
+
+def _emulated(c: Coded, dtype: torch.dtype, *, fp8_output: bool) -> Activations:
     query, key, value = (x.float().transpose(0, 1) for x in (c.q, c.k, c.v))  # [N, L, D]
-    scores = query @ key.transpose(1, 2) * (c.q_descale * c.k_descale / math.sqrt(q.shape[-1])).reshape(())
+    scores = query @ key.transpose(1, 2) * (c.q_descale * c.k_descale / math.sqrt(query.shape[-1])).reshape(())
     weights = torch.exp(scores - scores.amax(dim=-1, keepdim=True))  # 0 … 1, not yet divided by their sum
     total = weights.sum(dim=-1, keepdim=True)
     rounded = (weights * P_SCALE).to(E4M3).float() / P_SCALE
-    out = (rounded @ value) * c.v_descale.reshape(()) / total  # [N, L, D]
-    if fp8_output:
-        scale = c.o_scale.reshape(())
-        out = (out * scale).clamp(-E4M3_MAX, E4M3_MAX).to(E4M3).float() / scale
-    return out.transpose(0, 1).flatten(-2).to(q.dtype)
+    out = (rounded @ value * c.v_descale.reshape(()) / total).transpose(0, 1).flatten(-2)  # [L, N·D]
+    if not fp8_output:
+        return out.to(dtype)
+    scaled = (out * c.o_scale.reshape(())).clamp(-E4M3_MAX, E4M3_MAX).to(E4M3)
+    return _as_rows(scaled, c.o_scale)
+
+
+def _as_rows(out: Tensor, o_scale: Tensor) -> Rows:
+    """out [L, N·D] e4m3 with one scale, as a linear layer takes it: no digit is rounded a second time."""
+    return Rows(out, (1 / o_scale).reshape(1, 1).expand(len(out), 1).contiguous())
 
 
 class EmulatedFp8:
@@ -169,68 +189,89 @@ class EmulatedFp8:
 
     name: AttentionName = "emulated_fp8"
 
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Activations:
         return emulated_fp8(q, k, v)
 
 
 class CudnnFp8:
     """cuDNN's fp8 attention through ``nvidia-cudnn-frontend``'s graphs. Not run on a GPU yet.
 
-    The graph is built once per shape. Hopper's kernel writes e4m3 only, Blackwell's also bf16 (seen in
-    vllm-project/vllm#45251), so the type of the output is asked of the card.
+    A graph is built once per shape. Hopper's kernel writes e4m3 only, Blackwell's also bf16. Front end 1.32 with
+    cuDNN 9.28, told of an H100 that was not there, took these graphs at every size from 480P to 1080P up to the
+    loading of the kernel, and refused bf16 outputs on it and anything on an Ada card.
     """
 
     name: AttentionName = "cudnn_fp8"
 
-    def __init__(self, device: torch.device) -> None:
-        if device.type != "cuda" or torch.version.hip is not None:
-            raise Unusable(f"cuDNN needs an NVIDIA card, not {device.type}")
-        major = torch.cuda.get_device_capability(device)[0]
-        if major < 9:
-            raise Unusable("fp8 attention needs Hopper (compute capability 9.0) or newer")
-        try:
-            self._cudnn: Any = importlib.import_module("cudnn")
-        except (ImportError, OSError) as error:
-            raise Unusable(f"no nvidia-cudnn-frontend: {_first_line(error)}") from error
-        self._device = device
-        self._out_dtype = torch.bfloat16 if major >= 10 else E4M3
+    def __init__(
+        self, frontend: Any, device: torch.device, *, fp8_output: bool, stream: Callable[[], int], cast: Cast
+    ) -> None:
+        """``frontend`` is the package ``cudnn``; ``stream`` gives the handle of the stream to work on."""
+        self._cudnn, self._device, self._fp8_output = frontend, device, fp8_output
+        self._stream, self._cast = stream, cast
         self._handle: Any = None
         self._plans: dict[tuple[object, ...], _Plan] = {}
         self._p_scale = torch.full((1, 1, 1, 1), P_SCALE, dtype=torch.float32, device=device)
         self._p_descale = 1 / self._p_scale
         self._one = torch.ones_like(self._p_scale)
 
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    @classmethod
+    def on(cls, device: torch.device) -> CudnnFp8:
+        """Raises Unusable where the card or the package is missing."""
+        if device.type != "cuda" or torch.version.hip is not None:
+            raise Unusable(f"cuDNN needs an NVIDIA card, not {device.type}")
+        major = torch.cuda.get_device_capability(device)[0]
+        if major < 9:
+            raise Unusable("fp8 attention needs Hopper (compute capability 9.0) or newer")
+        try:
+            frontend = importlib.import_module("cudnn")
+        except (ImportError, OSError) as error:
+            raise Unusable(f"no nvidia-cudnn-frontend: {_first_line(error)}") from error
+        return cls(
+            frontend,
+            device,
+            fp8_output=major < 10,
+            stream=lambda: torch.cuda.current_stream(device).cuda_stream,
+            cast=_fused_cast() or cast_in_torch,
+        )
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Activations:
         if q.dtype not in (torch.bfloat16, torch.float16):
             raise Unusable(f"fp8 attention is for bf16 and fp16, not {q.dtype}")
         plan = self._plan(q.shape, k.shape)
-        c = coded(q, k, v)
-        out = torch.empty(q.shape, dtype=self._out_dtype, device=q.device)
-        o_scale = c.o_scale if self._out_dtype == E4M3 else self._one
+        c = coded(q, k, v, self._cast)
+        out = torch.empty(q.shape, dtype=E4M3 if self._fp8_output else torch.bfloat16, device=q.device)
+        o_scale = c.o_scale if self._fp8_output else self._one
         scales = (c.q_descale, c.k_descale, c.v_descale, self._p_descale, self._p_scale, o_scale)
         plan.run(self._handle_on_this_stream(), (_four(c.q), _four(c.k), _four(c.v)), scales, _four(out))
         flat = out.flatten(-2)
-        return flat.to(q.dtype) if self._out_dtype != E4M3 else (flat.to(q.dtype) / o_scale.reshape(())).to(q.dtype)
+        return _as_rows(flat, o_scale) if self._fp8_output else flat.to(q.dtype)
 
     def _plan(self, q: torch.Size, k: torch.Size) -> _Plan:
         key = (tuple(q), tuple(k))
         if key not in self._plans:
+            out = E4M3 if self._fp8_output else torch.bfloat16
             try:
-                self._plans[key] = _Plan(
-                    self._cudnn, self._handle_on_this_stream(), q, k, self._out_dtype, self._device
-                )
+                self._plans[key] = _Plan(self._cudnn, self._handle_on_this_stream(), q, k, out, self._device)
             except torch.OutOfMemoryError:
                 raise
-            except Exception as error:  # the frontend raises its own, unrelated classes
+            except Exception as error:  # the frontend raises classes of its own
                 raise Unusable(f"cuDNN builds no fp8 attention for {key}: {_first_line(error)}") from error
         return self._plans[key]
 
     def _handle_on_this_stream(self) -> Any:
         if self._handle is None:
             self._handle = self._cudnn.create_handle()
-        stream = torch.cuda.current_stream(self._device).cuda_stream
-        self._cudnn.set_stream(handle=self._handle, stream=stream)
+        self._cudnn.set_stream(handle=self._handle, stream=self._stream())
         return self._handle
+
+
+def _fused_cast() -> Cast | None:
+    if importlib.util.find_spec("triton") is None:
+        return None
+    from kf2v.engines.wan.ops.kernels import cast_tokens
+
+    return cast_tokens
 
 
 class _Plan:
@@ -284,24 +325,30 @@ class _Plan:
 
 
 class Chain:
-    """The first of several variants that can be had, and the next one wherever it turns out it cannot."""
+    """The first of several variants that can be had, and for shapes that one refuses, the next."""
 
-    def __init__(self, variants: list[Attention]) -> None:
-        self._variants = variants
+    def __init__(self, variants: Sequence[Attention]) -> None:
+        self._variants = tuple(variants)
+        #: which variant a shape has come down to
+        self._reached: dict[tuple[torch.Size, torch.Size], int] = {}
 
     @property
     def name(self) -> AttentionName:
+        """Of the first."""
         return self._variants[0].name
 
-    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Activations:
+        shapes = (q.shape, k.shape)
         while True:
+            at = self._reached.get(shapes, 0)
             try:
-                return self._variants[0](q, k, v)
+                return self._variants[at](q, k, v)
             except Unusable as why:
-                if len(self._variants) == 1:
+                if at + 1 == len(self._variants):
                     raise
-                gone = self._variants.pop(0)
-                log.warning("attention: %s is not used any more: %s; now %s", gone.name, why, self.name)
+                self._reached[shapes] = at + 1
+                gone, other = self._variants[at].name, self._variants[at + 1].name
+                log.warning("attention of %s: not %s: %s; now %s", _said(shapes), gone, why, other)
 
 
 def attention(name: AttentionName, device: torch.device | str) -> tuple[Attention, tuple[str, ...]]:
@@ -335,13 +382,16 @@ def _cudnn(device: torch.device) -> Attention:
 def _on_cuda(device: torch.device, build: Callable[[], Attention]) -> Attention:
     if device.type != "cuda":
         raise Unusable(f"needs a CUDA device, not {device.type}")
-    return build()
+    try:
+        return build()
+    except (ImportError, OSError, AttributeError) as error:  # installed, but for another torch
+        raise Unusable(f"cannot be imported: {_first_line(error)}") from error
 
 
 _BUILDERS: Mapping[AttentionName, Callable[[torch.device], Attention]] = {
     "sdpa": lambda _: Sdpa(),
     "cudnn": _cudnn,
-    "cudnn_fp8": CudnnFp8,
+    "cudnn_fp8": CudnnFp8.on,
     "emulated_fp8": lambda _: EmulatedFp8(),
     "flash": lambda device: _on_cuda(device, Flash),
     "sage": lambda device: _on_cuda(device, Sage),
@@ -355,40 +405,37 @@ def _try(variant: Attention, device: torch.device) -> None:
     generator = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(384, 2, 128, generator=generator).to(device, torch.bfloat16) for _ in range(3))
     try:
-        found, expected = variant(q, k, v).float(), _sdpa(q, k, v).float()
+        found, expected = dense(variant(q, k, v), torch.float32), _sdpa(q, k, v).float()
         alike = F.cosine_similarity(found.flatten(), expected.flatten(), dim=0).item()
-    except torch.OutOfMemoryError:
+    except (torch.OutOfMemoryError, Unusable):
         raise
-    except RuntimeError as error:
+    except Exception as error:  # whatever a foreign library raises
         raise Unusable(f"the trial failed: {_first_line(error)}") from error
     if not alike >= TRIAL_COSINE:
         raise Unusable(f"on a trial its result is wrong (cosine {alike:.4f})")
 
 
 def _sdpa(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    heads_first = (x.transpose(0, 1)[None] for x in (q, k, v))  # [1, N, L, D]
-    return F.scaled_dot_product_attention(*heads_first)[0].transpose(0, 1).flatten(-2)
+    query, key, value = (x.transpose(0, 1)[None] for x in (q, k, v))  # [1, N, L, D]
+    return F.scaled_dot_product_attention(query, key, value)[0].transpose(0, 1).flatten(-2)
 
 
-def _coded(x: Tensor) -> tuple[Tensor, Tensor]:
-    descale = torch.linalg.vector_norm(x, float("inf")).float().clamp_min(TINY) / E4M3_MAX
-    if x.is_cuda:
-        # in bf16 already: its rounding is thirty-two times finer than that of e4m3, and fp32 would be 1.5 GB at 720P
-        values = (x / descale.to(x.dtype)).clamp(-E4M3_MAX, E4M3_MAX).to(E4M3)
-        descale = descale.to(x.dtype).float()
-    else:
-        values = (x.float() / descale).clamp(-E4M3_MAX, E4M3_MAX).to(E4M3)
-    return values.contiguous(), descale.reshape(1, 1, 1, 1)
+def _descale(most: Tensor) -> Tensor:
+    return most.float().clamp_min(TINY) / E4M3_MAX
 
 
 def _four(x: Tensor) -> Tensor:
-    """[L, N, D] as cuDNN's [1, N, L, D], moving nothing."""
-    return x.transpose(0, 1)[None]
+    """[L, N, D] as cuDNN's [1, N, L, D], moving nothing, with the strides of :func:`_heads_first`."""
+    return x[None].transpose(1, 2)
 
 
 def _heads_first(shape: torch.Size) -> tuple[list[int], list[int]]:
     tokens, heads, channels = shape
     return [1, heads, tokens, channels], [tokens * heads * channels, channels, heads * channels, 1]
+
+
+def _said(shapes: tuple[torch.Size, torch.Size]) -> str:
+    return " to ".join("×".join(map(str, shape)) for shape in shapes)
 
 
 def _first_line(error: BaseException) -> str:

@@ -6,6 +6,8 @@ has ``TorchNorms``. Checked through Triton's interpreter on a CPU; not run on a 
 A program takes one token: its d channels lie in the registers of one block, padded to a power of two. Sums, norms
 and angles are fp32, whatever comes in and goes out.
 """
+# pyright: reportArgumentType=false
+# Triton's constexpr parameters take plain numbers
 
 import torch
 import triton
@@ -125,6 +127,43 @@ def _quantise(x, out, scale, d, block: tl.constexpr):
     _put(h, out, scale, token, at, inside, d, True)
 
 
+@triton.jit
+def _steer(positive, negative, out, d, scale, tau, alpha, block: tl.constexpr):
+    token = tl.program_id(0).to(tl.int64)
+    at = tl.arange(0, block)
+    inside = at < d
+    towards = tl.load(positive + token * d + at, mask=inside, other=0.0).to(tl.float32)
+    away = scale * towards - (scale - 1.0) * tl.load(negative + token * d + at, mask=inside, other=0.0).to(tl.float32)
+    most = tau * tl.maximum(tl.sum(tl.abs(towards), axis=0), _LEAST)
+    shorter = tl.minimum(most / tl.maximum(tl.sum(tl.abs(away), axis=0), _LEAST), 1.0)
+    h = alpha * shorter * away + (1.0 - alpha) * towards
+    tl.store(out + token * d + at, h.to(out.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def _cast(x, mean, descale, out, stride, d, centred: tl.constexpr, block: tl.constexpr):
+    token = tl.program_id(0).to(tl.int64)
+    at = tl.arange(0, block)
+    inside = at < d
+    h = tl.load(x + token * stride + at, mask=inside, other=0.0).to(tl.float32)
+    if centred:
+        h = h - tl.load(mean + at, mask=inside, other=0.0)
+    h = tl.minimum(tl.maximum(h / tl.load(descale), -_MOST), _MOST)
+    tl.store(out + token * d + at, h.to(out.dtype.element_ty), mask=inside)
+
+
+def cast_tokens(x: Tensor, mean: Tensor | None, descale: Tensor) -> Tensor:
+    """``attention.cast_in_torch`` in one pass: x [L, N, D], tokens any distance apart, to e4m3."""
+    length, heads, channels = x.shape
+    if x.stride(2) != 1 or x.stride(1) != channels:
+        x = x.contiguous()
+    out = torch.empty(x.shape, dtype=E4M3, device=x.device)
+    d = heads * channels
+    less = descale if mean is None else mean.contiguous()
+    _cast[(length,)](x, less, descale, out, x.stride(0), d, centred=mean is not None, **_sizes(d))
+    return out
+
+
 class TritonNorms:
     """The operations of :class:`kf2v.engines.wan.ops.norm.Norms`, fused."""
 
@@ -200,6 +239,12 @@ class TritonNorms:
         _quantise[(x.shape[0],)](x, out, scale, x.shape[1], **_sizes(x.shape[1]))
         return Rows(out, scale)
 
+    def steered(self, positive: Tensor, negative: Tensor, scale: float, tau: float, alpha: float) -> Tensor:
+        positive, negative = positive.contiguous(), negative.contiguous()
+        d = positive.shape[1]
+        _steer[(positive.shape[0],)](positive, negative, positive, d, scale, tau, alpha, **_sizes(d))
+        return positive
+
 
 def _room(x: Tensor, *, rows: bool, over: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Where results go: values [M, d] and scales [M, 1]; ``over`` is written over when it may be."""
@@ -212,5 +257,5 @@ def _room(x: Tensor, *, rows: bool, over: Tensor | None = None) -> tuple[Tensor,
 
 def _sizes(d: int) -> dict[str, int]:
     """A block that holds d channels, and 32 of them per thread."""
-    block = triton.next_power_of_2(d)
+    block = 1 << (d - 1).bit_length()
     return {"block": block, "num_warps": min(16, max(1, block // 1024))}

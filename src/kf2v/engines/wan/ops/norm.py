@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from kf2v.engines.wan.ops.linear import Activations, Rows, quantised_rows
+from kf2v.engines.wan.ops.linear import TINY, Activations, Rows, quantised_rows
 from kf2v.engines.wan.ops.rope import Rope
 
 
@@ -52,6 +52,10 @@ class Norms(Protocol):
         """x in fp8 with a scale per row."""
         ...
 
+    def steered(self, positive: Tensor, negative: Tensor, scale: float, tau: float, alpha: float) -> Tensor:
+        """Normalised attention guidance of what tokens read from two prompts, [L, d] each; see ``guidance.Nag``."""
+        ...
+
 
 class TorchNorms:
     """The reference."""
@@ -87,10 +91,21 @@ class TorchNorms:
     def rows(self, x: Tensor) -> Rows:
         return quantised_rows(x)
 
+    def steered(self, positive: Tensor, negative: Tensor, scale: float, tau: float, alpha: float) -> Tensor:
+        towards = positive.float()
+        away = scale * towards - (scale - 1) * negative.float()
+        ratio = _length(away) / _length(towards)  # [L, 1]
+        return (alpha * away * (tau / ratio).clamp_max(1) + (1 - alpha) * towards).to(positive.dtype)
+
 
 def _rms(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     x = x.float()
     return x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + eps) * weight.float()
+
+
+def _length(x: Tensor) -> Tensor:
+    """L1 norm of each row, above zero."""
+    return x.abs().sum(dim=-1, keepdim=True).clamp_min(TINY)
 
 
 def _out(x: Tensor, dtype: torch.dtype, *, rows: bool) -> Activations:

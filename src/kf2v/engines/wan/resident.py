@@ -1,0 +1,252 @@
+"""One model, loaded: its encoders, its transformers and its VAE, and how they make latents of a scene together.
+
+Knows no frames and no files beyond the bundle it is loaded from, and no other model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, TypeAlias, cast
+
+import diffusers.utils.logging
+import structlog
+import torch
+import transformers.utils.logging
+from torch import Tensor
+
+from kf2v.engines import Scene, Watch
+from kf2v.engines.wan.checkpoint import Bundle
+from kf2v.engines.wan.clip import ClipEncoder
+from kf2v.engines.wan.conditioning import condition
+from kf2v.engines.wan.dit import Context, Dit
+from kf2v.engines.wan.family import Family
+from kf2v.engines.wan.geometry import latents_of
+from kf2v.engines.wan.guidance import Cfg, Guidance, Nag, Unguided
+from kf2v.engines.wan.offload import Offload
+from kf2v.engines.wan.ops import AttentionName, LinearKind, NormName, Ops
+from kf2v.engines.wan.preview import Projection
+from kf2v.engines.wan.profiles import Options, Plan
+from kf2v.engines.wan.reference import Stock
+from kf2v.engines.wan.sampler import Prompts, denoise, initial_noise
+from kf2v.engines.wan.schedule import Schedule, schedule_of
+from kf2v.engines.wan.text import TextEncoder
+from kf2v.engines.wan.vae import Vae
+
+log = structlog.get_logger(__name__)
+
+#: told 0 … 1 of loading
+OnLoad: TypeAlias = Callable[[float], None]
+
+#: the attention that is as exact as its inputs, and no slower than it must be
+EXACT: AttentionName = "cudnn"
+#: the share of loading that encoders and VAE take, roughly their share of the bytes
+ENCODERS_SHARE = 0.2
+
+
+class Resident(Protocol):
+    """A model that is loaded: makes latents of scenes, and has the VAE that makes pictures of those."""
+
+    @property
+    def vae(self) -> Vae: ...
+
+    def latents(self, scene: Scene, watch: Watch, *, frames: int) -> Tensor:
+        """Normalised fp32 latents [1,16,T,h,w] of ``frames`` frames in the size of the scene's pictures.
+
+        ``watch`` hears ``encode`` and ``denoise`` and is shown a preview per step; what it raises passes through.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Native:
+    """A model in kf2v's own forward and loop."""
+
+    family: Family
+    schedule: Schedule
+    text: TextEncoder
+    #: None where pictures enter only through the latents
+    clip: ClipEncoder | None
+    vae: Vae
+    #: high-noise first
+    experts: tuple[Dit, ...]
+
+    @classmethod
+    def load(cls, bundle: Bundle, plan: Plan, options: Options, *, device: torch.device, on_load: OnLoad) -> Native:
+        """All of ``bundle``, placed as ``plan`` says. Raises CheckpointError, and what ``on_load`` raises."""
+        on_load(0.0)
+        dtype = _dtype(bundle, device)
+        text_device = device if plan.placement.text_on_gpu else torch.device("cpu")
+        with _quiet():
+            text = TextEncoder.load(bundle, device=text_device, dtype=dtype)
+            on_load(0.5 * ENCODERS_SHARE)
+            clip = (
+                ClipEncoder.load(bundle, framing=options.clip, device=device, dtype=dtype)
+                if bundle.family.clip
+                else None
+            )
+            on_load(0.8 * ENCODERS_SHARE)
+            vae = Vae.load(bundle, device=device, dtype=vae_dtype(device))
+        ops = chosen_ops(plan, options, device)
+        log.info("operations are chosen", device=str(device), operations=str(ops))
+        experts: list[Dit] = []
+        for index, source in enumerate(bundle.experts):
+            heard = partial(_heard, on_load, index * bundle.shape.layers, len(bundle.experts) * bundle.shape.layers)
+            offload = Offload() if plan.placement.offload else None
+            experts.append(Dit(bundle.shape, source, ops, device, dtype, offload, on_block=heard))
+        on_load(1.0)
+        return cls(
+            family=bundle.family,
+            schedule=schedule_of(bundle.family, distilled_weights=bundle.distilled),
+            text=text,
+            clip=clip,
+            vae=vae,
+            experts=tuple(experts),
+        )
+
+    def latents(self, scene: Scene, watch: Watch, *, frames: int) -> Tensor:
+        """As ``Resident`` promises. Half of ``encode`` is words, the other half pictures."""
+        watch.report("encode", 0.0)
+        guidance, contexts = self._told(scene, watch)
+        count = latents_of(frames)
+        told = condition(
+            self.vae,
+            scene.first,
+            scene.last,
+            frames=frames,
+            on_latent=lambda index: watch.report("encode", 0.5 + 0.5 * index / count),
+        )  # [1,20,T,h,w]
+        watch.report("encode", 1.0)
+        shown = Projection(told[0, 4:, 0].float().cpu().numpy(), scene.first)
+
+        def preview(index: int, clean: Tensor) -> None:
+            """The middle of what the take would be if it stopped now; the last step's is about to be seen itself."""
+            if index + 1 < self.schedule.steps:
+                watch.show(shown.picture(clean[0, :, count // 2].float().cpu().numpy()))
+
+        watch.report("denoise", 0.0)
+        return denoise(
+            self.experts,
+            self.schedule,
+            guidance,
+            initial_noise(count, told.shape[3], told.shape[4], seed=scene.seed),
+            told,
+            contexts,
+            preview,
+            partial(watch.report, "denoise"),
+        )
+
+    def _told(self, scene: Scene, watch: Watch) -> tuple[Guidance, list[Prompts]]:
+        """How the negative prompt is used, and what every expert is told."""
+        guidance, negative = guided(self.family, self.schedule, scene.negative_prompt)
+        words = self.text.encode(scene.prompt)  # [1,512,text_dim]
+        avoided = None if negative is None else self.text.encode(negative)
+        watch.report("encode", 0.3)
+        seen = None if self.clip is None else self.clip.encode(scene.first, scene.last)  # [1,514,image_dim]
+        watch.report("encode", 0.4)
+
+        def read(expert: Dit, text: Tensor) -> Context:
+            return expert.prepare(text, seen)
+
+        contexts = [
+            Prompts(positive=read(expert, words), negative=None if avoided is None else read(expert, avoided))
+            for expert in self.experts
+        ]
+        return guidance, contexts
+
+
+def guided(family: Family, schedule: Schedule, negative_prompt: str) -> tuple[Guidance, str | None]:
+    """How to keep away from what, for weights with this schedule; None: from nothing.
+
+    Distilled weights were trained without guidance: they get NAG, and only if somebody wrote a negative prompt. All
+    others were trained for classifier-free guidance, away from the family's own default at least.
+    """
+    asked = negative_prompt.strip()
+    if schedule.distilled:
+        return (Nag(), asked) if asked else (Unguided(), None)
+    return Cfg(), asked or family.default_negative
+
+
+def chosen_ops(plan: Plan, options: Options, device: torch.device) -> Ops:
+    """The operations that ``options`` name, else the fastest of ``device`` that ``plan`` allows."""
+    linear = options.linear if options.linear != "auto" else ("fp8_row" if plan.placement.eight_bits else "native")
+    attention = options.attention if options.attention != "auto" else (EXACT if plan.profile.exact else None)
+    if device.type != "cuda" and options.attention == "auto":
+        attention = None
+    return Ops.best(
+        device,
+        linear=cast(LinearKind, linear),
+        attention=cast("AttentionName | None", attention),
+        norm=None if options.norm == "auto" else cast(NormName, options.norm),
+    )
+
+
+def vae_dtype(device: torch.device) -> torch.dtype:
+    """bf16 on a GPU, where exactness would cost seconds; fp32 on a CPU, which is no slower at it."""
+    return torch.bfloat16 if device.type == "cuda" else torch.float32
+
+
+def _dtype(bundle: Bundle, device: torch.device) -> torch.dtype:
+    """bf16, which Wan was trained in; on a CPU, weights in fp32 keep it."""
+    stored = bundle.experts[0].dtype("proj_out.weight")
+    return torch.float32 if device.type == "cpu" and stored is torch.float32 else torch.bfloat16
+
+
+def _heard(on_load: OnLoad, before: int, total: int, index: int) -> None:
+    on_load(ENCODERS_SHARE + (1 - ENCODERS_SHARE) * (before + index + 1) / total)
+
+
+@contextlib.contextmanager
+def _quiet() -> Generator[None]:
+    """No bars and no advice on standard error: it carries log lines, and ``watch`` is told how far loading is.
+
+    What is missing in a checkpoint is found by us, and what is superfluous there harms nobody.
+    """
+    libraries: tuple[Any, ...] = (diffusers.utils.logging, transformers.utils.logging)
+    before = [(library.is_progress_bar_enabled(), library.get_verbosity()) for library in libraries]
+    for library in libraries:
+        library.disable_progress_bar()
+        library.set_verbosity_error()
+    try:
+        yield
+    finally:
+        for library, (bars, verbosity) in zip(libraries, before, strict=True):
+            library.set_verbosity(verbosity)
+            if bars:
+                library.enable_progress_bar()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diffused:
+    """A model in diffusers' stock pipeline, whole on one device; its VAE is walked as ours is."""
+
+    stock: Stock
+    schedule: Schedule
+    vae: Vae
+
+    @classmethod
+    def load(cls, bundle: Bundle, plan: Plan, options: Options, *, device: torch.device, on_load: OnLoad) -> Diffused:
+        """All of ``bundle``; of ``plan`` it knows nothing. Raises CheckpointError."""
+        del plan
+        on_load(0.0)
+        exact = vae_dtype(device)
+        with _quiet():
+            stock = Stock.load(
+                bundle, device=device, dtype=_dtype(bundle, device), vae_dtype=exact, framing=options.clip
+            )
+        on_load(1.0)
+        return cls(
+            stock=stock,
+            schedule=schedule_of(bundle.family, distilled_weights=bundle.distilled),
+            vae=Vae(stock.pipeline.vae, device=device, dtype=exact, where=bundle.base),
+        )
+
+    def latents(self, scene: Scene, watch: Watch, *, frames: int) -> Tensor:
+        """As ``Resident`` promises, without previews; distilled weights take no notice of a negative prompt."""
+        return self.stock.latents(scene, self.schedule, frames=frames, watch=watch)
+
+
+#: by ``Options.runtime``
+RUNTIMES: dict[str, type[Native] | type[Diffused]] = {"native": Native, "diffusers": Diffused}
