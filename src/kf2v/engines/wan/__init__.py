@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from kf2v.engines import Scene, Watch
+from kf2v.engines import EngineUnavailable, Scene, Watch
 from kf2v.engines.wan.checkpoint import Bundle, CheckpointError, open_bundle
 from kf2v.engines.wan.colour import Ends
 from kf2v.engines.wan.geometry import FPS, generation_size, resized
