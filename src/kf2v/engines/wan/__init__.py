@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from kf2v.engines import Scene, Watch
+from kf2v.engines import EngineUnavailable, Scene, Watch
 from kf2v.engines.wan.checkpoint import Bundle, CheckpointError, open_bundle
 from kf2v.engines.wan.colour import Ends
 from kf2v.engines.wan.geometry import FPS, generation_size, resized
@@ -98,8 +98,8 @@ class Wan:
     def generate(self, scene: Scene, watch: Watch) -> Clip:
         """Load what is not loaded and make the scene's latents now; decode its frames when they are asked for.
 
-        81 frames at 16 per second. Raises EngineUnavailable for a model without weights here, and AlgorithmError, told in
-        the log, where memory or weights do not suffice.
+        81 frames at 16 per second. Raises EngineUnavailable for a model without weights here, and AlgorithmError, told
+        in the log, where memory or weights do not suffice.
         """
         wanted = self._wanted(scene.model)
         size = size_of(scene.first)

@@ -40,9 +40,7 @@ class Vae:
         _known(model, where)
         self.device, self.dtype = device, dtype
         self._model: Any = model.eval().requires_grad_(False)
-        nn.Module.to(
-            self._model, device, dtype
-        )  # diffusers' own warns of layers to be kept in fp32; it names none here
+        nn.Module.to(self._model, device, dtype)  # diffusers' own warns of layers kept in fp32; it names none
         config: Any = model.config
         if device.type == "cuda":
             channels_last(self._model)
