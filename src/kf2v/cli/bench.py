@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
@@ -74,7 +75,7 @@ def wan(
     _check(chosen, options, weights)
     from kf2v.engines.wan import comparison
     from kf2v.engines.wan.geometry import FRAMES
-    from kf2v.engines.wan.weights import CheckpointError, row_of
+    from kf2v.engines.wan.weights import row_of
 
     film = comparison.Film(
         size=_size(resolution, options, weights),
@@ -83,13 +84,33 @@ def wan(
         warm=not cold,
     )
     tell = _silence if quiet else say
-    try:
-        _ = film.grid
+    with _translated(model):
+        _ = film.grid  # a number of frames that cannot be made is told before anything is loaded
         if weights is Kind.OWN:
             found = comparison.with_weights(chosen, options, film, runtimes=runtimes, steps=steps, say=tell)
         else:
             family, tiny = row_of(model).family, weights is Kind.TINY
             found = comparison.with_random(family, options, film, tiny=tiny, runtimes=runtimes, say=tell)
+    if as_json:
+        give_json({"weights": weights.value, "model": model} | asdict(found))
+        return
+    for line in _table(found, weights):
+        give(line)
+
+
+@contextmanager
+def _translated(model: str) -> Generator[None]:
+    """What the engine may say against it, as a sentence."""
+    from kf2v.engines import EngineUnavailable
+    from kf2v.engines.wan.weights import CheckpointError
+    from kf2v.errors import ApiError
+
+    try:
+        yield
+    except EngineUnavailable as error:
+        raise CommandFailed("EngineUnavailable", error.reason, exit=Exit.GENERAL, fix=error.fix) from error
+    except ApiError as error:
+        raise CommandFailed(error.code, f"{error.message} {error.__cause__ or ''}".strip()) from error
     except CheckpointError as error:
         raise CommandFailed("WeightsUnavailable", str(error), fix=f"kf2v models check {model}") from error
     except ValueError as error:
@@ -99,11 +120,6 @@ def wan(
             raise
         fix = "a lower --resolution, fewer --frames, or without --reference"
         raise CommandFailed("OutOfMemory", str(error).splitlines()[0], exit=Exit.GENERAL, fix=fix) from error
-    if as_json:
-        give_json({"weights": weights.value, "model": model} | asdict(found))
-        return
-    for line in _table(found, weights):
-        give(line)
 
 
 def _silence(text: str) -> None:
@@ -123,7 +139,10 @@ def _table(found: Comparison, weights: Kind) -> Iterator[str]:
         yield f"{row}{run.seconds:>9.2f}{run.tflops:>10.4g}{run.share_of_limit:>9.0%}{held}  {run.operations}"
     if found.ratio is not None:
         yield f"{found.runs[1].runtime} takes {found.ratio:.2f} times as long as {found.runs[0].runtime}"
-        yield f"latents: max relative difference {found.max_relative:.1e}, by norms {found.relative:.1e}"
+        if found.max_relative is None:
+            yield "latents are not compared: two experts do not fit, so that one stood for both in diffusers"
+        else:
+            yield f"latents: max relative difference {found.max_relative:.1e}, by norms {found.relative:.1e}"
     if weights is Kind.TINY:
         yield "tiny weights: this shows that both run and agree; it is no measure of speed"
 
