@@ -106,7 +106,8 @@ def _wan(settings: Settings, seat: int) -> Engine:
 def _wan_readiness(settings: Settings) -> EngineUnavailable | None:
     from kf2v.engines.wan.readiness import readiness
 
-    return readiness(wan_weights(settings), wan_options(settings))
+    last = max(settings.workers - 1, 0)
+    return readiness(wan_weights(settings), wan_options(settings, seat=last))
 
 
 #: each is given the settings and the seat of the worker it is for, 0 … ``workers`` - 1; raises EngineUnavailable
@@ -271,6 +272,7 @@ def wan_options(settings: Settings, *, seat: int = 0) -> "Options":
         profile=settings.wan_profile,
         device=settings.wan_device,
         seat=seat,
+        gpus_per_video=settings.wan_gpus_per_video,
         runtime=settings.wan_runtime,
         native_1080p=settings.wan_native_1080p,
         colour=settings.wan_colour,

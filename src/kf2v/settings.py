@@ -88,6 +88,8 @@ class Settings(BaseSettings):
     wan_weights: dict[str, str | WanWeights] = Field(default_factory=dict)
     #: where the wan engine computes: ``auto`` takes a GPU for each worker, ``cpu`` works and takes hours
     wan_device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    #: GPUs that work together on every video, for each worker; 1, 2, 4 or 8
+    wan_gpus_per_video: int = Field(default=1, ge=1, le=64)
     #: how it spends time and memory; ``auto`` goes by the GPU's memory and the weights
     wan_profile: Literal["auto", "fast", "quality", "low-vram"] = "auto"
     #: whose forward and loop: kf2v's own, or diffusers' stock pipeline

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,12 +17,19 @@ from bench.wan import autoencoder, film
 from bench.wan.card import Taken
 from bench.wan.scale import FULL, TARGETS, TINY
 
+from kf2v.cli import bench as command
 from kf2v.cli import dispatch
+from kf2v.cli.terminal import CommandFailed
+from kf2v.engines import EngineUnavailable
 from kf2v.engines.wan import limits, rehearsal, vae
-from kf2v.engines.wan.comparison import Comparison, Film, apart, pictures, with_weights
+from kf2v.engines.wan.checkpoint import CheckpointError
+from kf2v.engines.wan.comparison import Comparison, Film, Stopwatch, apart, pictures, with_weights
 from kf2v.engines.wan.dit import flops
+from kf2v.engines.wan.family import A14B
 from kf2v.engines.wan.profiles import Options
+from kf2v.engines.wan.schedule import distilled
 from kf2v.engines.wan.weights import Weights
+from kf2v.errors import AlgorithmError
 from kf2v.video import Size
 
 CPU = torch.device("cpu")
@@ -29,10 +37,10 @@ SMALL = Film(size=Size(width=64, height=48), frames=9, prompt="a cat walks", see
 
 
 @pytest.mark.parametrize("family", ["flf2v_dir", "a14b_dir"])
-@pytest.mark.parametrize("distilled", [True, False])
-def test_both_runtimes_make_the_same_latents(family: str, distilled: bool, request: pytest.FixtureRequest) -> None:
-    weights = Weights(model="", base=str(request.getfixturevalue(family)), distilled=distilled)
-    steps = None if distilled else 6
+@pytest.mark.parametrize("four", [True, False], ids=["distilled", "guided"])
+def test_both_runtimes_make_the_same_latents(family: str, four: bool, request: pytest.FixtureRequest) -> None:
+    weights = Weights(model="", base=str(request.getfixturevalue(family)), distilled=four)
+    steps = None if four else 6
     options = Options(device="cpu")
     found = with_weights(weights, options, SMALL, runtimes=("native", "diffusers"), steps=steps)
     assert found.max_relative is not None
@@ -40,7 +48,7 @@ def test_both_runtimes_make_the_same_latents(family: str, distilled: bool, reque
     assert found.relative is not None
     assert found.relative <= 1e-5
     assert [run.runtime for run in found.runs] == ["native", "diffusers"]
-    assert found.forwards == (4 if distilled else 12)
+    assert found.forwards == (4 if four else 12)
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -118,6 +126,37 @@ def test_what_the_command_cannot_do_it_says(
     found, out, err = told(capsys, *arguments)
     assert (found, out) == (code, "")
     assert said in err
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (EngineUnavailable("No.", fix="Do."), "EngineUnavailable", "No."),
+        (AlgorithmError(), "InternalError.Algo", "algorithm"),
+        (CheckpointError("here", "is torn", "mend it"), "WeightsUnavailable", "here: is torn"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried"), "OutOfMemory", "Tried"),
+        (ValueError("4k + 1"), "Usage", "4k + 1"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_the_engine_says_against_it_becomes_a_sentence(error: Exception, code: str, said: str) -> None:
+    with pytest.raises(CommandFailed, match=re.escape(said)) as failed, command._translated("m"):
+        raise error
+    assert failed.value.code == code
+
+
+def test_one_expert_stands_for_both_in_diffusers_and_all_its_blocks_are_heard() -> None:
+    model = rehearsal.diffused(A14B, distilled(A14B), sizes=TINY.sizes, device=CPU, dtype=torch.float32, share=True)
+    assert model.stock.pipeline.transformer is model.stock.pipeline.transformer_2
+    heard: list[float] = []
+
+    class Notes(Stopwatch):
+        def report(self, phase: str, done: float) -> None:
+            if phase == "denoise":
+                heard.append(done)
+
+    model.latents(SMALL.scene, Notes(CPU), frames=9)
+    assert heard == [count / 8 for count in range(9)]
 
 
 @pytest.mark.parametrize("name", bench.STEPS)

@@ -20,6 +20,7 @@ import structlog
 from kf2v.engines import EngineUnavailable, Scene, Watch
 from kf2v.engines.wan.checkpoint import Bundle, CheckpointError, open_bundle
 from kf2v.engines.wan.colour import Ends
+from kf2v.engines.wan.fault import CompanyBroken
 from kf2v.engines.wan.geometry import FPS, generation_size, resized
 from kf2v.engines.wan.profiles import GB, Options, Plan, choose, fits, needed
 from kf2v.engines.wan.readiness import Machine, look, missing_weights
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from kf2v.engines.wan.company import Company
     from kf2v.engines.wan.resident import Resident
     from kf2v.engines.wan.vae import Vae
 
@@ -68,7 +70,7 @@ class Wan:
         lacking = lack(weights, options, look=look)
         if lacking is not None:
             raise lacking
-        self._absent = missing_weights(weights)
+        self._absent = missing_weights(weights, gpus_per_video=options.gpus_per_video)
         for model, why in self._absent.items():
             log.warning("model cannot be made here", model=model, reason=why.reason, fix=why.fix)
         self._weights = {model: wanted for model, wanted in weights.items() if model not in self._absent}
@@ -76,6 +78,8 @@ class Wan:
         self._room = room or _room
         #: by weights without the model's name, for two names of one model are one
         self._loaded: dict[Weights, Resident] = {}
+        #: with others on further GPUs, where there is more than one for each video
+        self._company: Company | None = None
         self._working = threading.Lock()
         self._pause = _Pause(options.idle_unload, weakref.WeakMethod(self._forget_if_idle))
         weakref.finalize(self, self._pause.end)
@@ -143,7 +147,12 @@ class Wan:
         return self._weights[model]
 
     def _ready(self, wanted: Weights, watch: Watch) -> Resident:
-        """``wanted`` in memory, whatever has to go for it. Raises CheckpointError, and Canceled with nothing kept."""
+        """``wanted`` in memory, whatever has to go for it.
+
+        Raises CheckpointError, CompanyBroken, and Canceled with nothing kept.
+        """
+        if self._company is not None and (self._company.over or not self._loaded):
+            self._forget()
         key = replace(wanted, model="")
         if key in self._loaded:
             return self._loaded[key]
@@ -158,15 +167,36 @@ class Wan:
             self._forget()
         runtime = RUNTIMES[self._options.runtime]
         on_load = partial(watch.report, "load")
-        self._loaded[key] = runtime.load(bundle, plan, self._options, device=device, on_load=on_load)
+        company = self._gathered(lambda: on_load(0.0))
+        others = None if company is None else company.load(key, plan, self._options)
+        try:
+            self._loaded[key] = runtime.load(bundle, plan, self._options, device=device, on_load=on_load, others=others)
+        except BaseException:
+            if company is not None:
+                company.close()  # the others still load
+            raise
         return self._loaded[key]
 
+    def _gathered(self, on_wait: Callable[[], None]) -> Company | None:
+        """Who makes videos together; None for one GPU each. Raises CompanyBroken, and what ``on_wait`` raises."""
+        if self._company is None and self._options.gpus_per_video > 1:
+            from kf2v.engines.wan.company import Company
+
+            self._company = Company(self._devices(), on_wait=on_wait)
+        return self._company
+
     def _device(self) -> torch.device:
+        return self._devices()[0]
+
+    def _devices(self) -> list[torch.device]:
+        """Those that work on one video, this process's own first."""
         import torch
 
+        each = self._options.gpus_per_video
         if self._options.device != "auto":
-            return torch.device(self._options.device)
-        return torch.device("cuda", self._options.seat % torch.cuda.device_count())
+            return [torch.device(self._options.device)] * each
+        first, count = self._options.seat * each, torch.cuda.device_count()
+        return [torch.device("cuda", (first + rank) % count) for rank in range(each)]
 
     def _current(self) -> AbstractContextManager[object]:
         """Meanwhile, this thread works on the device: kernels run on the current one, whatever their tensors say."""
@@ -186,6 +216,9 @@ class Wan:
 
     def _forget(self) -> None:
         self._loaded.clear()
+        if self._company is not None:
+            self._company.close()
+            self._company = None
         gc.collect()
         _empty_cache()
 
@@ -196,6 +229,10 @@ class Wan:
             yield
         except CheckpointError as error:
             log.error("weights cannot be used", model=model, where=error.where, found=error.found, fix=error.remedy)
+            raise AlgorithmError from error
+        except CompanyBroken as error:
+            fix = "the next video starts afresh; if it happens again, set KF2V_WAN_GPUS_PER_VIDEO=1"
+            log.error("GPUs of one video do not work together", model=model, said=str(error), fix=fix)
             raise AlgorithmError from error
         except RuntimeError as error:
             if not _is_out_of_memory(error):

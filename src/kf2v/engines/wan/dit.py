@@ -1,6 +1,6 @@
 """The diffusion transformer of Wan2.1 and Wan2.2: one forward from noisy latents to a velocity.
 
-Knows no prompt, no picture and no schedule. The weights are diffusers' by name, the arithmetic is wan-engine.md 2.6;
+Knows no prompt, no picture and no schedule. The weights are diffusers' by name, the arithmetic is Wan's (``wan/modules/model.py``);
 which kernels do it is for ``ops`` to say. Norms, modulation and the time embedding are fp32, the rest is the dtype
 asked for, rounded where diffusers rounds.
 """
@@ -442,7 +442,7 @@ class _Entrance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flops:
-    """Floating-point operations of one forward, multiplications and additions counted apart (wan-engine.md 6)."""
+    """Floating-point operations of one forward, multiplications and additions counted apart."""
 
     #: projections and FFN of all blocks
     linear: int

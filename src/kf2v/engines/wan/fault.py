@@ -1,4 +1,4 @@
-"""What is wrong with a checkpoint, in one sentence."""
+"""What can go wrong beyond this engine's own doing, in one sentence: checkpoints, and processes that work together."""
 
 from __future__ import annotations
 
@@ -13,3 +13,7 @@ class CheckpointError(ValueError):
         self.found = found
         self.remedy = remedy
         super().__init__(f"{where}: {found}" + (f"; {remedy}" if remedy else ""))
+
+
+class CompanyBroken(RuntimeError):
+    """Processes that make one video together, of which one is no longer there or does not answer."""

@@ -7,15 +7,28 @@ by token. Tried with gloo on CPUs; not run on GPUs yet.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from kf2v.engines.wan.fault import CompanyBroken
 from kf2v.engines.wan.ops.attention import Attention
 from kf2v.engines.wan.ops.linear import dense
+
+
+@contextmanager
+def answered() -> Generator[None]:
+    """Here processes wait for each other. Raises CompanyBroken where one does not answer (any more)."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise CompanyBroken((str(error).splitlines() or ["no answer"])[0]) from error
 
 
 class Ulysses:
@@ -37,7 +50,8 @@ class Ulysses:
     def any(self, said: bool, device: torch.device | str) -> bool:
         """Whether one process at least says so: how all of them call work off at the same block."""
         flag = torch.tensor(int(said), device=device)
-        dist.all_reduce(flag, op=dist.ReduceOp.MAX, group=self.group)
+        with answered():
+            dist.all_reduce(flag, op=dist.ReduceOp.MAX, group=self.group)
         return bool(flag.item())
 
 
@@ -70,7 +84,8 @@ class Share:
         padded = x.new_zeros(max(self.lengths), *x.shape[1:])
         padded[: len(x)] = x
         found = [torch.empty_like(padded) for _ in self.lengths]
-        dist.all_gather(found, padded, group=self.ulysses.group)
+        with answered():
+            dist.all_gather(found, padded, group=self.ulysses.group)
         return torch.cat([part[:length] for part, length in zip(found, self.lengths, strict=True)])
 
     def _heads_here(self, x: Tensor) -> Tensor:
@@ -81,9 +96,10 @@ class Share:
         given = x.unflatten(2, (-1, few)).permute(2, 0, 1, 3, 4).contiguous()  # [P, 3, L here, N / P, D]
         sizes = [length * one for length in self.lengths]
         taken = x.new_empty(sum(sizes))
-        dist.all_to_all_single(
-            taken, given.flatten(), sizes, [here * one] * self.ulysses.size, group=self.ulysses.group
-        )
+        with answered():
+            dist.all_to_all_single(
+                taken, given.flatten(), sizes, [here * one] * self.ulysses.size, group=self.ulysses.group
+            )
         return torch.cat([part.view(three, -1, few, channels) for part in taken.split(sizes)], dim=1)
 
     def _tokens_here(self, x: Tensor) -> Tensor:
@@ -92,7 +108,8 @@ class Share:
         here, one = self.lengths[self.ulysses.rank], few * channels
         taken = x.new_empty(self.ulysses.size * here * one)
         sizes = [length * one for length in self.lengths]
-        dist.all_to_all_single(
-            taken, x.contiguous().flatten(), [here * one] * self.ulysses.size, sizes, group=self.ulysses.group
-        )
+        with answered():
+            dist.all_to_all_single(
+                taken, x.contiguous().flatten(), [here * one] * self.ulysses.size, sizes, group=self.ulysses.group
+            )
         return taken.view(self.ulysses.size, here, one).transpose(0, 1).flatten(1)  # heads in the order of ranks

@@ -28,6 +28,9 @@ class Options:
     device: str = "auto"
     #: which of the server's workers this is, from 0: with ``auto`` GPU ``seat`` modulo the number of GPUs is its own
     seat: int = 0
+    #: GPUs that work together on every video: with ``auto`` those from ``seat`` times as many on; more than one cannot
+    #: be had with a certain GPU or the stock pipeline. On a CPU, as many processes
+    gpus_per_video: int = 1
     #: whose forward and loop: kf2v's own, or diffusers' stock pipeline
     runtime: Literal["native", "diffusers"] = "native"
     #: generate 1080P at that size: 4.2 times the work, and larger than anything the models were trained on

@@ -88,7 +88,7 @@ def readiness(
     lacking = missing_packages() or missing_device(options, look) or None
     if lacking is not None:
         return lacking
-    absent = missing_weights(weights)
+    absent = missing_weights(weights, gpus_per_video=options.gpus_per_video)
     if len(absent) < len(weights):
         return None
     if not absent:
@@ -111,6 +111,8 @@ def missing_packages() -> EngineUnavailable | None:
 
 def missing_device(options: Options, look: Callable[[], Machine] = look) -> EngineUnavailable | None:
     """Why there is nothing to compute on; a CPU that was asked for is always there."""
+    if lacking := _apart(options):
+        return lacking
     if options.device == "cpu":
         return None
     try:
@@ -129,18 +131,49 @@ def missing_device(options: Options, look: Callable[[], Machine] = look) -> Engi
             f"There is no {options.device}: this machine has {len(machine.cards)}, counted from 0.",
             fix="Set KF2V_WAN_DEVICE to one of them, or to auto.",
         )
+    workers, each = options.seat + 1, options.gpus_per_video
+    if each > 1 and workers * each > len(machine.cards):
+        return EngineUnavailable(
+            f"{each} GPUs for each video, {workers} at a time, are {workers * each}; this machine has "
+            f"{len(machine.cards)}.",
+            fix="Lower KF2V_WORKERS or KF2V_WAN_GPUS_PER_VIDEO.",
+        )
     return None
 
 
-def missing_weights(weights: Mapping[str, Weights]) -> dict[str, EngineUnavailable]:
+def _apart(options: Options) -> EngineUnavailable | None:
+    """Why several GPUs cannot work on one video with these options."""
+    if options.gpus_per_video == 1:
+        return None
+    if options.runtime != "native":
+        return EngineUnavailable(
+            f"The stock pipeline works on one GPU, not on {options.gpus_per_video}.",
+            fix="Set KF2V_WAN_RUNTIME=native, or KF2V_WAN_GPUS_PER_VIDEO=1.",
+        )
+    if options.device.startswith("cuda"):
+        return EngineUnavailable(
+            f"{options.gpus_per_video} GPUs for each video cannot all be {options.device}.",
+            fix="Set KF2V_WAN_DEVICE=auto, and CUDA_VISIBLE_DEVICES to the GPUs you mean.",
+        )
+    return None
+
+
+def missing_weights(weights: Mapping[str, Weights], *, gpus_per_video: int = 1) -> dict[str, EngineUnavailable]:
     """By model, what its files lack and what to do about it; models that have everything are left out.
 
-    Reads headers, not weights.
+    Reads headers, not weights. Attention heads are shared by ``gpus_per_video``, so those have to divide them.
     """
     absent: dict[str, EngineUnavailable] = {}
     for model, wanted in weights.items():
         try:
-            present(open_bundle(wanted))
+            bundle = open_bundle(wanted)
+            present(bundle)
+            heads = bundle.shape.heads
+            if heads % gpus_per_video:
+                absent[model] = EngineUnavailable(
+                    f"{model} cannot be made: {gpus_per_video} GPUs cannot share its {heads} attention heads evenly.",
+                    fix="Set KF2V_WAN_GPUS_PER_VIDEO to 1, 2, 4 or 8.",
+                )
         except CheckpointError as error:
             reason = f"{model} cannot be made: {error.where} {error.found}."
             absent[model] = EngineUnavailable(reason, fix=_fix(wanted, error))

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 import diffusers.utils.logging
 import structlog
@@ -21,7 +21,7 @@ from kf2v.engines import Scene, Watch
 from kf2v.engines.wan.checkpoint import Bundle
 from kf2v.engines.wan.clip import ClipEncoder
 from kf2v.engines.wan.conditioning import condition
-from kf2v.engines.wan.dit import Context, Dit
+from kf2v.engines.wan.dit import Dit
 from kf2v.engines.wan.family import Family
 from kf2v.engines.wan.geometry import latents_of
 from kf2v.engines.wan.guidance import Cfg, Guidance, Nag, Unguided
@@ -30,10 +30,15 @@ from kf2v.engines.wan.ops import AttentionName, LinearKind, NormName, Ops
 from kf2v.engines.wan.preview import Projection
 from kf2v.engines.wan.profiles import Options, Plan
 from kf2v.engines.wan.reference import Stock
-from kf2v.engines.wan.sampler import Prompts, denoise, initial_noise
+from kf2v.engines.wan.sampler import initial_noise
 from kf2v.engines.wan.schedule import Schedule, schedule_of
+from kf2v.engines.wan.take import Take
 from kf2v.engines.wan.text import TextEncoder
 from kf2v.engines.wan.vae import Vae
+
+if TYPE_CHECKING:
+    from kf2v.engines.wan.company import Others
+    from kf2v.engines.wan.parallel import Ulysses
 
 log = structlog.get_logger(__name__)
 
@@ -72,10 +77,24 @@ class Native:
     vae: Vae
     #: high-noise first
     experts: tuple[Dit, ...]
+    #: the same transformers on other GPUs, if there are any
+    others: Others | None = None
 
     @classmethod
-    def load(cls, bundle: Bundle, plan: Plan, options: Options, *, device: torch.device, on_load: OnLoad) -> Native:
-        """All of ``bundle``, placed as ``plan`` says. Raises CheckpointError, and what ``on_load`` raises."""
+    def load(
+        cls,
+        bundle: Bundle,
+        plan: Plan,
+        options: Options,
+        *,
+        device: torch.device,
+        on_load: OnLoad,
+        others: Others | None = None,
+    ) -> Native:
+        """All of ``bundle``, placed as ``plan`` says; ``others`` load the same meanwhile.
+
+        Raises CheckpointError, CompanyBroken, and what ``on_load`` raises.
+        """
         on_load(0.0)
         dtype = _dtype(bundle, device)
         text_device = device if plan.placement.text_on_gpu else torch.device("cpu")
@@ -89,13 +108,17 @@ class Native:
             )
             on_load(0.8 * ENCODERS_SHARE)
             vae = Vae.load(bundle, device=device, dtype=vae_dtype(device))
-        ops = chosen_ops(plan, options, device)
-        log.info("operations are chosen", device=str(device), operations=str(ops))
-        experts: list[Dit] = []
-        for index, source in enumerate(bundle.experts):
-            heard = partial(_heard, on_load, index * bundle.shape.layers, len(bundle.experts) * bundle.shape.layers)
-            offload = Offload() if plan.placement.offload else None
-            experts.append(Dit(bundle.shape, source, ops, device, dtype, offload, on_block=heard))
+        ulysses = None if others is None else others.ulysses
+        experts = load_experts(
+            bundle,
+            plan,
+            options,
+            device=device,
+            ulysses=ulysses,
+            on_load=lambda done: on_load(ENCODERS_SHARE + (1 - ENCODERS_SHARE) * done),
+        )
+        if others is not None:
+            others.loaded(lambda: on_load(1.0))
         on_load(1.0)
         return cls(
             family=bundle.family,
@@ -103,13 +126,19 @@ class Native:
             text=text,
             clip=clip,
             vae=vae,
-            experts=tuple(experts),
+            experts=experts,
+            others=others,
         )
 
     def latents(self, scene: Scene, watch: Watch, *, frames: int) -> Tensor:
         """As ``Resident`` promises. Half of ``encode`` is words, the other half pictures."""
         watch.report("encode", 0.0)
-        guidance, contexts = self._told(scene, watch)
+        guidance, negative = guided(self.family, self.schedule, scene.negative_prompt)
+        words = self.text.encode(scene.prompt)  # [1,512,text_dim]
+        avoided = None if negative is None else self.text.encode(negative)
+        watch.report("encode", 0.3)
+        seen = None if self.clip is None else self.clip.encode(scene.first, scene.last)  # [1,514,image_dim]
+        watch.report("encode", 0.4)
         count = latents_of(frames)
         told = condition(
             self.vae,
@@ -126,35 +155,42 @@ class Native:
             if index + 1 < self.schedule.steps:
                 watch.show(shown.picture(clean[0, :, count // 2].float().cpu().numpy()))
 
-        watch.report("denoise", 0.0)
-        return denoise(
-            self.experts,
-            self.schedule,
-            guidance,
-            initial_noise(count, told.shape[3], told.shape[4], seed=scene.seed),
-            told,
-            contexts,
-            preview,
-            partial(watch.report, "denoise"),
+        take = Take(
+            schedule=self.schedule,
+            guidance=guidance,
+            noise=initial_noise(count, told.shape[3], told.shape[4], seed=scene.seed),
+            condition=told,
+            words=words,
+            avoided=avoided,
+            seen=seen,
         )
+        watch.report("denoise", 0.0)
+        denoised = take.denoised if self.others is None else partial(self.others.denoised, take)
+        return denoised(self.experts, preview, partial(watch.report, "denoise"))
 
-    def _told(self, scene: Scene, watch: Watch) -> tuple[Guidance, list[Prompts]]:
-        """How the negative prompt is used, and what every expert is told."""
-        guidance, negative = guided(self.family, self.schedule, scene.negative_prompt)
-        words = self.text.encode(scene.prompt)  # [1,512,text_dim]
-        avoided = None if negative is None else self.text.encode(negative)
-        watch.report("encode", 0.3)
-        seen = None if self.clip is None else self.clip.encode(scene.first, scene.last)  # [1,514,image_dim]
-        watch.report("encode", 0.4)
 
-        def read(expert: Dit, text: Tensor) -> Context:
-            return expert.prepare(text, seen)
+def load_experts(
+    bundle: Bundle,
+    plan: Plan,
+    options: Options,
+    *,
+    device: torch.device,
+    ulysses: Ulysses | None = None,
+    on_load: OnLoad = lambda _: None,
+) -> tuple[Dit, ...]:
+    """The transformers of ``bundle`` on one device, high-noise first.
 
-        contexts = [
-            Prompts(positive=read(expert, words), negative=None if avoided is None else read(expert, avoided))
-            for expert in self.experts
-        ]
-        return guidance, contexts
+    Raises CheckpointError, and what ``on_load`` raises.
+    """
+    dtype, ops = _dtype(bundle, device), chosen_ops(plan, options, device)
+    log.info("operations are chosen", device=str(device), operations=str(ops))
+    layers, count = bundle.shape.layers, len(bundle.experts)
+    experts: list[Dit] = []
+    for index, source in enumerate(bundle.experts):
+        heard = partial(_heard, on_load, index * layers, count * layers)
+        offload = Offload() if plan.placement.offload else None
+        experts.append(Dit(bundle.shape, source, ops, device, dtype, offload, ulysses=ulysses, on_block=heard))
+    return tuple(experts)
 
 
 def guided(family: Family, schedule: Schedule, negative_prompt: str) -> tuple[Guidance, str | None]:
@@ -195,7 +231,7 @@ def _dtype(bundle: Bundle, device: torch.device) -> torch.dtype:
 
 
 def _heard(on_load: OnLoad, before: int, total: int, index: int) -> None:
-    on_load(ENCODERS_SHARE + (1 - ENCODERS_SHARE) * (before + index + 1) / total)
+    on_load((before + index + 1) / total)
 
 
 @contextlib.contextmanager
@@ -227,9 +263,18 @@ class Diffused:
     vae: Vae
 
     @classmethod
-    def load(cls, bundle: Bundle, plan: Plan, options: Options, *, device: torch.device, on_load: OnLoad) -> Diffused:
-        """All of ``bundle``; of ``plan`` it knows nothing. Raises CheckpointError."""
-        del plan
+    def load(
+        cls,
+        bundle: Bundle,
+        plan: Plan,
+        options: Options,
+        *,
+        device: torch.device,
+        on_load: OnLoad,
+        others: Others | None = None,
+    ) -> Diffused:
+        """All of ``bundle``; of ``plan`` and ``others`` it knows nothing. Raises CheckpointError."""
+        del plan, others
         on_load(0.0)
         exact = vae_dtype(device)
         with _quiet():

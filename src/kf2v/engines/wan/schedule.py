@@ -124,7 +124,7 @@ class Schedule:
 
 
 def quality(family: Family, *, steps: int | None = None) -> Schedule:
-    """The schedule Wan publishes for the undistilled weights of ``family`` (wan-engine.md 2.8)."""
+    """The schedule Wan publishes for the undistilled weights of ``family`` (``generate.py``, ``wan/configs``)."""
     count = steps or family.steps
     first, last = 1.0, 1 / TRAIN_STEPS
     return Schedule(
