@@ -23,16 +23,20 @@ from kf2v.engines.wan import Options, Wan, Weights
 from kf2v.engines.wan.checkpoint import open_bundle
 from kf2v.engines.wan.company import Company
 from kf2v.engines.wan.fault import CompanyBroken
+from kf2v.engines.wan.guidance import Unguided
 from kf2v.engines.wan.profiles import choose
 from kf2v.engines.wan.readiness import Card, Machine, missing_device, missing_weights
 from kf2v.engines.wan.resident import Native
+from kf2v.engines.wan.schedule import schedule_of
+from kf2v.engines.wan.take import Take
 from kf2v.errors import AlgorithmError, Canceled
 from kf2v.video import Frame, Size
 from scenery import landscape
 
-HERE = Path(__file__).parent
 CPU = torch.device("cpu")
 OPTIONS = Options(device="cpu", frames=5, gpus_per_video=2)
+pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="processes are looked for in /proc")
+
 #: seconds within which nobody is there any more
 SOON = 10.0
 
@@ -94,8 +98,16 @@ def company_of(engine: Wan) -> Company:
 
 def gone(pid: int) -> bool:
     """Whether nothing of that process runs; one that nobody has waited for yet is gone as well."""
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
-    return not state.strip() or state.startswith("Z")
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state[0] == "Z"
+
+
+def children() -> list[int]:
+    """The processes that this one has started and not waited for."""
+    return [int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
 
 
 def waiting(condition: Callable[[], bool]) -> bool:
@@ -181,12 +193,35 @@ def test_what_a_follower_died_of_is_told(engine: Wan, weights: dict[str, Weights
     (pid,) = company.pids
     plan = choose(None, open_bundle(weights["flash"]).family, distilled=True)
     others = company.load(Weights(model="", base="/nowhere/at/all"), plan, OPTIONS)
-    with pytest.raises(CompanyBroken, match=r"cpu: CheckpointError: /nowhere/at/all: is not there.*\(weights\.py:\d+\)"):
+    with pytest.raises(CompanyBroken, match=r"cpu: CheckpointError: /nowhere/at/all: .*\(weights\.py:\d+\)"):
         others.loaded(lambda: None)
     assert company.over
     assert gone(pid)
     with pytest.raises(CompanyBroken):
         company.load(weights["flash"], plan, OPTIONS)
+
+
+def test_a_follower_that_hangs_is_not_waited_for_longer_than_was_said(weights: dict[str, Weights], engine: Wan) -> None:
+    engine.unload()
+    bundle = open_bundle(weights["flash"])
+    company = Company([CPU, CPU], patience=4.0)
+    (pid,) = company.pids
+    others = company.load(weights["flash"], choose(None, bundle.family, distilled=True), OPTIONS)
+    others.loaded(lambda: None)
+    take = Take(
+        schedule=schedule_of(bundle.family, distilled_weights=True),
+        guidance=Unguided(),
+        noise=torch.zeros(1, 16, 2, 6, 10),
+        condition=torch.zeros(1, 20, 2, 6, 10),
+        words=torch.zeros(1, 512, bundle.shape.text_dim),
+        avoided=None,
+        seen=None,
+    )
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(CompanyBroken, match="no answer within the time given"):
+        others.denoised(take, (), lambda *_: None, lambda _: None)
+    assert company.over
+    assert gone(pid)
 
 
 def test_work_called_off_while_loading_leaves_nobody_behind(weights: dict[str, Weights], engine: Wan) -> None:
@@ -213,7 +248,7 @@ def test_work_called_off_before_anybody_came_leaves_nobody_behind() -> None:
     with pytest.raises(Canceled):
         Company([CPU, CPU], on_wait=enough)
     assert not dist.is_initialized()
-    assert not children()
+    assert all(gone(pid) for pid in children())
 
 
 def test_giving_memory_back_ends_followers(engine: Wan) -> None:
@@ -262,11 +297,6 @@ def test_followers_end_with_rank_0_however_it_ends(weights: dict[str, Weights]) 
         assert os.getpgid(pid) == worker.pid  # so that killing a worker's group reaches it as well
         os.kill(worker.pid, signal.SIGKILL)
     assert waiting(lambda: gone(pid))
-
-
-def children() -> list[str]:
-    found = subprocess.run(["ps", "-o", "stat=,args=", "--ppid", str(os.getpid())], capture_output=True, text=True)
-    return [line for line in found.stdout.splitlines() if "kf2v.engines.wan.follower" in line]
 
 
 # Whether several can work together at all.

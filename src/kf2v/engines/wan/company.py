@@ -27,7 +27,6 @@ import weakref
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -297,7 +296,8 @@ class _Follower:
 
     def __init__(self, meeting: Meeting) -> None:
         self.device = meeting.device
-        self._channel, theirs = Pipe()
+        ours, theirs = socket.socketpair()
+        self._channel = Connection(ours.detach())
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "kf2v.engines.wan.follower", str(theirs.fileno())],

@@ -19,13 +19,14 @@ from kf2v.engines import Scene
 from kf2v.engines.wan import EIGHT_BITS, rehearsal
 from kf2v.engines.wan.checkpoint import open_bundle
 from kf2v.engines.wan.dit import Flops, flops
+from kf2v.engines.wan.experts import chosen_ops
 from kf2v.engines.wan.family import DitShape, Family
 from kf2v.engines.wan.film import developed
 from kf2v.engines.wan.geometry import FRAMES, PATCH, latent_shape
 from kf2v.engines.wan.guidance import forwards
 from kf2v.engines.wan.limits import least_seconds, measured, now
 from kf2v.engines.wan.profiles import Options, Plan, choose
-from kf2v.engines.wan.resident import RUNTIMES, Native, Resident, chosen_ops, guided
+from kf2v.engines.wan.resident import RUNTIMES, Native, Resident, guided
 from kf2v.engines.wan.schedule import Schedule, distilled, schedule_of
 from kf2v.engines.wan.synthetic import FULL, TINY
 from kf2v.engines.wan.weights import Weights

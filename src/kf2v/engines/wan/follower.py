@@ -25,8 +25,8 @@ import torch
 from kf2v.engines.wan.checkpoint import open_bundle
 from kf2v.engines.wan.company import Agreed, Denoise, Done, Failed, Left, Load, Meeting, given, met, tell, told
 from kf2v.engines.wan.dit import Dit
+from kf2v.engines.wan.experts import load_experts
 from kf2v.engines.wan.parallel import Ulysses
-from kf2v.engines.wan.resident import load_experts
 from kf2v.engines.wan.weights import Weights
 
 

@@ -6,10 +6,10 @@ Knows no frames and no files beyond the bundle it is loaded from, and no other m
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
 import diffusers.utils.logging
 import structlog
@@ -22,11 +22,10 @@ from kf2v.engines.wan.checkpoint import Bundle
 from kf2v.engines.wan.clip import ClipEncoder
 from kf2v.engines.wan.conditioning import condition
 from kf2v.engines.wan.dit import Dit
+from kf2v.engines.wan.experts import OnLoad, dtype_of, load_experts
 from kf2v.engines.wan.family import Family
 from kf2v.engines.wan.geometry import latents_of
 from kf2v.engines.wan.guidance import Cfg, Guidance, Nag, Unguided
-from kf2v.engines.wan.offload import Offload
-from kf2v.engines.wan.ops import AttentionName, LinearKind, NormName, Ops
 from kf2v.engines.wan.preview import Projection
 from kf2v.engines.wan.profiles import Options, Plan
 from kf2v.engines.wan.reference import Stock
@@ -38,15 +37,9 @@ from kf2v.engines.wan.vae import Vae
 
 if TYPE_CHECKING:
     from kf2v.engines.wan.company import Others
-    from kf2v.engines.wan.parallel import Ulysses
 
 log = structlog.get_logger(__name__)
 
-#: told 0 … 1 of loading
-OnLoad: TypeAlias = Callable[[float], None]
-
-#: the attention that is as exact as its inputs, and no slower than it must be
-EXACT: AttentionName = "cudnn"
 #: the share of loading that encoders and VAE take, roughly their share of the bytes
 ENCODERS_SHARE = 0.2
 
@@ -96,7 +89,7 @@ class Native:
         Raises CheckpointError, CompanyBroken, and what ``on_load`` raises.
         """
         on_load(0.0)
-        dtype = _dtype(bundle, device)
+        dtype = dtype_of(bundle, device)
         text_device = device if plan.placement.text_on_gpu else torch.device("cpu")
         with _quiet():
             text = TextEncoder.load(bundle, device=text_device, dtype=dtype)
@@ -169,30 +162,6 @@ class Native:
         return denoised(self.experts, preview, partial(watch.report, "denoise"))
 
 
-def load_experts(
-    bundle: Bundle,
-    plan: Plan,
-    options: Options,
-    *,
-    device: torch.device,
-    ulysses: Ulysses | None = None,
-    on_load: OnLoad = lambda _: None,
-) -> tuple[Dit, ...]:
-    """The transformers of ``bundle`` on one device, high-noise first.
-
-    Raises CheckpointError, and what ``on_load`` raises.
-    """
-    dtype, ops = _dtype(bundle, device), chosen_ops(plan, options, device)
-    log.info("operations are chosen", device=str(device), operations=str(ops))
-    layers, count = bundle.shape.layers, len(bundle.experts)
-    experts: list[Dit] = []
-    for index, source in enumerate(bundle.experts):
-        heard = partial(_heard, on_load, index * layers, count * layers)
-        offload = Offload() if plan.placement.offload else None
-        experts.append(Dit(bundle.shape, source, ops, device, dtype, offload, ulysses=ulysses, on_block=heard))
-    return tuple(experts)
-
-
 def guided(family: Family, schedule: Schedule, negative_prompt: str) -> tuple[Guidance, str | None]:
     """How to keep away from what, for weights with this schedule; None: from nothing.
 
@@ -205,33 +174,9 @@ def guided(family: Family, schedule: Schedule, negative_prompt: str) -> tuple[Gu
     return Cfg(), asked or family.default_negative
 
 
-def chosen_ops(plan: Plan, options: Options, device: torch.device) -> Ops:
-    """The operations that ``options`` name, else the fastest of ``device`` that ``plan`` allows."""
-    linear = options.linear if options.linear != "auto" else ("fp8_row" if plan.placement.eight_bits else "native")
-    attention = options.attention if options.attention != "auto" else (EXACT if plan.profile.exact else None)
-    if device.type != "cuda" and options.attention == "auto":
-        attention = None
-    return Ops.best(
-        device,
-        linear=cast(LinearKind, linear),
-        attention=cast("AttentionName | None", attention),
-        norm=None if options.norm == "auto" else cast(NormName, options.norm),
-    )
-
-
 def vae_dtype(device: torch.device) -> torch.dtype:
     """bf16 on a GPU, where exactness would cost seconds; fp32 on a CPU, which is no slower at it."""
     return torch.bfloat16 if device.type == "cuda" else torch.float32
-
-
-def _dtype(bundle: Bundle, device: torch.device) -> torch.dtype:
-    """bf16, which Wan was trained in; on a CPU, weights in fp32 keep it."""
-    stored = bundle.experts[0].dtype("proj_out.weight")
-    return torch.float32 if device.type == "cpu" and stored is torch.float32 else torch.bfloat16
-
-
-def _heard(on_load: OnLoad, before: int, total: int, index: int) -> None:
-    on_load((before + index + 1) / total)
 
 
 @contextlib.contextmanager
@@ -279,7 +224,7 @@ class Diffused:
         exact = vae_dtype(device)
         with _quiet():
             stock = Stock.load(
-                bundle, device=device, dtype=_dtype(bundle, device), vae_dtype=exact, framing=options.clip
+                bundle, device=device, dtype=dtype_of(bundle, device), vae_dtype=exact, framing=options.clip
             )
         on_load(1.0)
         return cls(
