@@ -1,8 +1,8 @@
 """The diffusion transformer of Wan2.1 and Wan2.2: one forward from noisy latents to a velocity.
 
-Knows no prompt, no picture and no schedule. The weights are diffusers' by name, the arithmetic is Wan's (``wan/modules/model.py``);
-which kernels do it is for ``ops`` to say. Norms, modulation and the time embedding are fp32, the rest is the dtype
-asked for, rounded where diffusers rounds.
+Knows no prompt, no picture and no schedule. The weights are diffusers' by name, the arithmetic is Wan's
+(``wan/modules/model.py``); which kernels do it is for ``ops`` to say. Norms, modulation and the time embedding are
+fp32, the rest is the dtype asked for, rounded where diffusers rounds.
 """
 
 from __future__ import annotations
