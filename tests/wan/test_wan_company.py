@@ -241,12 +241,22 @@ def test_work_called_off_while_loading_leaves_nobody_behind(weights: dict[str, W
     assert all(gone(pid) for pid in started)
 
 
-def test_work_called_off_before_anybody_came_leaves_nobody_behind() -> None:
+def test_work_called_off_before_anybody_came_leaves_nobody_behind(engine: Wan) -> None:
+    engine.unload()
+
     def enough() -> None:
         raise Canceled
 
     with pytest.raises(Canceled):
         Company([CPU, CPU], on_wait=enough)
+    assert not dist.is_initialized()
+    assert all(gone(pid) for pid in children())
+
+
+def test_a_gpu_that_cannot_be_used_is_told_before_anybody_waits_for_it(engine: Wan) -> None:
+    engine.unload()
+    with pytest.raises(CompanyBroken, match=r"^cuda:63: \w+: .*\.py:\d+\)$"):
+        Company([CPU, torch.device("cuda", 63)])
     assert not dist.is_initialized()
     assert all(gone(pid) for pid in children())
 

@@ -38,6 +38,7 @@ def follow(channel: Connection) -> None:
     torch.set_num_threads(meeting.threads)
     if device.type == "cuda":
         torch.cuda.set_device(device)
+        torch.zeros(1, device=device)  # a GPU that is full or broken is told before anybody waits for it to meet
     tell(channel, Done())
     ulysses = met(meeting)
     tell(channel, Done())
