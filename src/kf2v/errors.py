@@ -21,6 +21,7 @@ the route (an HTTP answer), the worker's loop (a FAILED task) and the CLI (an ex
      └─ Unavailable                               503  not now
 
     Canceled                                           not an error of anyone: the work was called off
+    ProcessRuined                                      nothing can be made in this process any more
 """
 
 from typing import ClassVar
@@ -231,6 +232,13 @@ class Unavailable(ApiError):
 
     status, code = 503, "ModelUnavailable"
     sentence = "Model is unavailable, please try again later."
+
+
+class ProcessRuined(Exception):
+    """Nothing can be made in this process any more, as after a GPU's fault: only another one can go on.
+
+    A worker that may end does, without settling: its task is another attempt's.
+    """
 
 
 class Canceled(Exception):

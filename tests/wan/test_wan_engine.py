@@ -33,7 +33,7 @@ from kf2v.engines.wan.readiness import PACKAGES, Card, Machine, look, missing_de
 from kf2v.engines.wan.resident import Diffused, Native, guided
 from kf2v.engines.wan.schedule import schedule_of
 from kf2v.engines.wan.weights import row_of
-from kf2v.errors import AlgorithmError, Canceled
+from kf2v.errors import AlgorithmError, Canceled, ProcessRuined
 from kf2v.video import Frame, Size
 from kf2v.video.frames import size_of
 from scenery import Held, landscape
@@ -426,10 +426,12 @@ class Failing:
     ("error", "event"),
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), "out of memory"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "out of memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate"), "out of memory"),
+        (MemoryError(), "out of memory"),
         (CheckpointError("a/file", "is cut short", "fetch it again"), "weights cannot be used"),
     ],
-    ids=["gpu", "host", "weights"],
+    ids=["gpu", "cublas", "host", "python", "weights"],
 )
 def test_too_little_memory_and_bad_weights_are_told_to_the_owner(
     error: Exception, event: str, weights: dict[str, Weights], monkeypatch: pytest.MonkeyPatch
@@ -443,6 +445,7 @@ def test_too_little_memory_and_bad_weights_are_told_to_the_owner(
     (line,) = [line for line in logs if line["log_level"] == "error"]
     assert (line["event"], line["model"]) == (event, "flash")
     assert line["fix"]
+    assert ("KF2V_WAN_PROFILE" in line["fix"]) == ("CUDA" in str(error))
     assert len(list(engine.generate(scene(model="flash"), Notes()).frames)) == 5
 
 
@@ -458,6 +461,42 @@ def test_memory_that_runs_out_while_decoding_is_told_too(
     with structlog.testing.capture_logs() as logs, pytest.raises(AlgorithmError):
         list(clip.frames)
     assert [line["event"] for line in logs] == ["out of memory"]
+
+
+def test_a_decoder_that_gives_no_numbers_is_told_with_its_weights(
+    weights: dict[str, Weights], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = Wan(weights, OPTIONS).generate(scene(model="flash"), Notes())
+    monkeypatch.setattr("kf2v.engines.wan.vae.Vae._decoded", lambda *_, **__: torch.full((1, 3, 1, 48, 64), torch.nan))
+    with structlog.testing.capture_logs() as logs, pytest.raises(AlgorithmError):
+        list(clip.frames)
+    (line,) = [line for line in logs if line["log_level"] == "error"]
+    assert (line["model"], line["weights"]) == ("flash", [weights["flash"].base])
+    assert "no number" in line["said"]
+
+
+ILLEGAL = RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+def test_a_gpu_that_never_answers_again_ends_the_process(
+    weights: dict[str, Weights], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = Wan(weights, OPTIONS, answers=lambda _: False)
+    monkeypatch.setitem(residents.RUNTIMES, "native", Failing(ILLEGAL))  # type: ignore[arg-type]
+    with structlog.testing.capture_logs() as logs, pytest.raises(ProcessRuined, match="illegal memory access"):
+        engine.generate(scene(model="flash"), Notes())
+    assert [line["event"] for line in logs if line["log_level"] == "error"] == ["a GPU has failed"]
+
+
+def test_so_does_one_that_fails_while_decoding(weights: dict[str, Weights], monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = Wan(weights, OPTIONS, answers=lambda _: False).generate(scene(model="flash"), Notes())
+
+    def failed(*_: object, **__: object) -> Tensor:
+        raise ILLEGAL
+
+    monkeypatch.setattr("kf2v.engines.wan.vae.Vae._decoded", failed)
+    with pytest.raises(ProcessRuined):
+        list(clip.frames)
 
 
 def test_other_errors_are_not_called_memory(weights: dict[str, Weights], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+#: the status of a worker whose process can do no more work
+RUINED = 70
+
 
 def worker(
     socket: Annotated[Path, typer.Option(help="The server's backstage socket.")],
@@ -17,10 +20,13 @@ def worker(
     tether()
 
     import faulthandler
+    import os
     import signal
+    import sys
 
     from kf2v import assembly, logs
     from kf2v.engines import EngineUnavailable
+    from kf2v.errors import ProcessRuined
     from kf2v.settings import Settings
     from kf2v.worker.connection import Connection
     from kf2v.worker.ledger import LedgerLost
@@ -38,6 +44,7 @@ def worker(
         ledger=Connection(socket),
         production=recipe,
         heartbeat_every=settings.lease_seconds / 6,
+        may_end=True,
     )
 
     def stop(number: int, frame: object) -> None:
@@ -51,3 +58,6 @@ def worker(
         loop.run()
     except LedgerLost as error:
         raise SystemExit(f"worker {name}: {error}") from error
+    except ProcessRuined:
+        sys.stderr.flush()
+        os._exit(RUINED)  # not in order: what is ruined may not even be able to take leave

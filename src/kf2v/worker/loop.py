@@ -6,7 +6,7 @@ from typing import Protocol
 
 import structlog
 
-from kf2v.errors import AlgorithmError, ApiError, Canceled
+from kf2v.errors import AlgorithmError, ApiError, Canceled, ProcessRuined
 from kf2v.pipeline.progress import Progress
 from kf2v.store import Settled
 from kf2v.tasks import Failure, Lease, Outcome
@@ -43,20 +43,27 @@ class Loop:
         ledger: Ledger,
         production: Production,
         heartbeat_every: float,
+        may_end: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        #: ``heartbeat_every`` is in seconds
+        """``heartbeat_every`` is in seconds; ``may_end`` says that whoever runs this ends with ProcessRuined and is
+        replaced: without, a task that brings it fails like any other.
+        """
         self.name = name
         self._ledger = ledger
         self._production = production
         self._every = heartbeat_every
+        self._may_end = may_end
         self._monotonic = monotonic
         self._stop_at: float | None = None
         #: whether nothing would be lost if the process ended now
         self.idle = True
 
     def run(self) -> None:
-        """Work until stopped. Raises LedgerLost when the server is gone for good."""
+        """Work until stopped.
+
+        Raises LedgerLost when the server is gone for good, and ProcessRuined, where it may, with its task unsettled.
+        """
         while self._stop_at is None:
             lease = self._ledger.claim(self.name, engines=self._production.engines)
             if lease is not None:
@@ -87,11 +94,16 @@ class Loop:
             self._production.discard(outcome)
 
     def _outcome(self, lease: Lease, progress: Progress) -> Outcome:
-        """How it ended, whatever happened. Only Canceled passes through."""
+        """How it ended, whatever happened. Only Canceled passes through, and ProcessRuined where that may be."""
         try:
             return self._production.produce(lease, progress)
         except Canceled:
             raise
+        except ProcessRuined:
+            if self._may_end:
+                raise
+            log.exception("task failed, and so will others", task_id=lease.task_id, attempt=lease.attempt)
+            return Outcome(failure=Failure(code=AlgorithmError.code, message=AlgorithmError.sentence))
         except ApiError as error:
             log.info("task failed", task_id=lease.task_id, code=error.code, cause=type(error.__cause__).__name__)
             return Outcome(failure=Failure(code=error.code, message=error.message))

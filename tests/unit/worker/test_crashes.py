@@ -29,7 +29,9 @@ class Production:
         return produce(lease, watch)
     def discard(self, outcome): ...
 
-loop = Loop(sys.argv[3], ledger=Connection(Path(sys.argv[1])), production=Production(), heartbeat_every=0.05)
+loop = Loop(
+    sys.argv[3], ledger=Connection(Path(sys.argv[1])), production=Production(), heartbeat_every=0.05, may_end=True
+)
 signal.signal(signal.SIGTERM, lambda number, frame: loop.stop(0.0))
 loop.run()
 """
@@ -44,6 +46,14 @@ def produce(lease, watch):
     if lease.attempt == 1:
         os.kill(os.getpid(), signal.SIGSEGV)
     return Outcome(failure=Failure(code="done", message=str(lease.attempt)))
+"""
+
+RUINED_ONCE = """
+from kf2v.errors import ProcessRuined
+def produce(lease, watch):
+    if lease.attempt == 1:
+        raise ProcessRuined("cuda:0: an illegal memory access")
+    return Outcome(failure=Failure(code="done", message=f"{lease.attempt} {os.getpid()}"))
 """
 
 ENDLESS = """
@@ -102,6 +112,16 @@ def test_a_crash_is_noticed_long_before_the_lease_ends(tmp_path: Path) -> None:
         assert row.outcome is not None
         assert row.outcome.failure is not None
         assert (row.outcome.failure.code, row.outcome.failure.message) == ("done", "2")
+        assert room.clock.now() == NOON, "no lease can have expired: the clock stood still"
+
+
+def test_a_ruined_process_is_replaced_and_its_task_tried_again(tmp_path: Path) -> None:
+    with staffed(RUINED_ONCE, tmp_path / "s") as (room, _):
+        row = ended(room, room.order(a_task(submitted_at=NOON)))
+        assert row.outcome is not None
+        assert row.outcome.failure is not None
+        assert row.outcome.failure.message.startswith("2 ")
+        assert (row.attempt, row.charged) == (2, 2)
         assert room.clock.now() == NOON, "no lease can have expired: the clock stood still"
 
 

@@ -7,7 +7,7 @@ import pytest
 from assignments import a_lease
 from backroom import PATIENCE
 from kf2v.engines import Watch
-from kf2v.errors import AlgorithmError, ApiError, InvalidImageFormat, TaskTimeout
+from kf2v.errors import AlgorithmError, ApiError, InvalidImageFormat, ProcessRuined, TaskTimeout
 from kf2v.store import Settled
 from kf2v.tasks import Failure, Lease, Outcome, Usage, Video
 from kf2v.worker.ledger import LedgerLost
@@ -110,6 +110,22 @@ def test_a_known_error_fails_the_task_in_its_own_words(error: ApiError) -> None:
     book = Book(a_lease())
     run(book, Bench(raises(error)))
     assert book.settled == [(1, Outcome(failure=Failure(code=error.code, message=error.message)))]
+
+
+def test_a_ruined_process_ends_with_its_task_unsettled_where_it_may() -> None:
+    book = Book(a_lease())
+    loop = Loop(
+        "w1", ledger=book, production=Bench(raises(ProcessRuined("a GPU"))), heartbeat_every=0.001, may_end=True
+    )
+    with pytest.raises(ProcessRuined):
+        loop.run()
+    assert (book.settled, book.handed_back) == ([], [])
+
+
+def test_where_it_may_not_end_its_task_fails() -> None:
+    book = Book(a_lease())
+    run(book, Bench(raises(ProcessRuined("a GPU"))))
+    assert book.settled == [(1, ALGO)]
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("secret"), MemoryError("secret"), KeyError("secret")])

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import structlog
 
@@ -26,7 +26,7 @@ from kf2v.engines.wan.profiles import GB, Options, Plan, choose, fits, needed
 from kf2v.engines.wan.readiness import Machine, look, missing_weights
 from kf2v.engines.wan.readiness import readiness as lack  # the module keeps its name
 from kf2v.engines.wan.weights import Weights
-from kf2v.errors import AlgorithmError
+from kf2v.errors import AlgorithmError, ApiError, Canceled, ProcessRuined
 from kf2v.video import Clip, Frame
 from kf2v.video.frames import size_of
 
@@ -44,6 +44,11 @@ log = structlog.get_logger(__name__)
 
 #: compute capability from which on tensor cores multiply in fp8 (Ada 8.9, Hopper 9.0)
 EIGHT_BITS = (8, 9)
+#: what to do about memory that ran out
+MORE_MEMORY = {
+    "gpu": "set KF2V_WAN_PROFILE=low-vram, or ask for a lower resolution",
+    "host": "give the machine more memory or swap, or run fewer workers: low-vram would need more of it",
+}
 
 
 class Wan:
@@ -62,10 +67,12 @@ class Wan:
         *,
         look: Callable[[], Machine] = look,
         room: Callable[[torch.device], int | None] | None = None,
+        answers: Callable[[torch.device], bool] | None = None,
     ) -> None:
         """Raises EngineUnavailable where nothing of it could work; models without weights are left out and logged.
 
-        ``look`` finds GPUs; ``room`` says how many bytes a device has left, None for one that cannot be asked.
+        ``look`` finds GPUs; ``room`` says how many bytes a device has left, None for one that cannot be asked;
+        ``answers`` whether it still works in this process, asked after an error.
         """
         lacking = lack(weights, options, look=look)
         if lacking is not None:
@@ -76,6 +83,7 @@ class Wan:
         self._weights = {model: wanted for model, wanted in weights.items() if model not in self._absent}
         self._options = options
         self._room = room or _room
+        self._answers = answers or _answers
         #: by weights without the model's name, for two names of one model are one
         self._loaded: dict[Weights, Resident] = {}
         #: with others on further GPUs, where there is more than one for each video
@@ -102,22 +110,22 @@ class Wan:
     def generate(self, scene: Scene, watch: Watch) -> Clip:
         """Load what is not loaded and make the scene's latents now; decode its frames when they are asked for.
 
-        81 frames at 16 per second. Raises EngineUnavailable for a model without weights here, and AlgorithmError, told
-        in the log, where memory or weights do not suffice.
+        81 frames at 16 per second. Raises EngineUnavailable for a model without weights here, AlgorithmError, told in
+        the log, where memory or weights do not suffice, and ProcessRuined after a fault that a GPU does not get over.
         """
         wanted = self._wanted(scene.model)
         size = size_of(scene.first)
         made_at = generation_size(size, native=self._options.native_1080p)
         smaller = replace(scene, first=resized(scene.first, made_at), last=resized(scene.last, made_at))
         timed = _Stopwatch(watch)
-        with self._working, self._pause.held(), self._told(wanted.model), self._current():
+        with self._working, self._pause.held(), self._told(wanted), self._current():
             resident = self._ready(wanted, timed)
             latents = resident.latents(smaller, timed, frames=self._options.frames)
             timed.lap()
-        frames = self._frames(scene, wanted.model, resident.vae, latents, timed)
+        frames = self._frames(scene, wanted, resident.vae, latents, timed)
         return Clip(size=size, fps=FPS, count=self._options.frames, frames=frames)
 
-    def _frames(self, scene: Scene, model: str, vae: Vae, latents: Tensor, watch: _Stopwatch) -> Iterator[Frame]:
+    def _frames(self, scene: Scene, wanted: Weights, vae: Vae, latents: Tensor, watch: _Stopwatch) -> Iterator[Frame]:
         from kf2v.engines.wan.film import developed
 
         count = self._options.frames
@@ -126,12 +134,12 @@ class Wan:
         def on_frame(index: int) -> None:
             watch.report("decode", index / count)
 
-        with self._pause.held(), self._told(model):
+        with self._pause.held(), self._told(wanted):
             yield from ends.correct(developed(vae, latents, size_of(scene.first), on_frame=on_frame))
         watch.report("decode", 1.0)
         watch.lap()
         close = {} if ends.closeness is None else {k: round(v, 2) for k, v in asdict(ends.closeness).items()}
-        log.info("clip made", model=model, seconds=watch.seconds, **close, **_peak(self._device()))
+        log.info("clip made", model=wanted.model, seconds=watch.seconds, **close, **_peak(self._device()))
 
     def _wanted(self, model: str) -> Weights:
         """What ``model`` runs on, or the only one there is, where no name is given. Raises EngineUnavailable."""
@@ -223,8 +231,9 @@ class Wan:
         _empty_cache()
 
     @contextmanager
-    def _told(self, model: str) -> Generator[None]:
-        """What weights and memory may do wrong, as a line for the owner and an answer for the caller."""
+    def _told(self, wanted: Weights) -> Generator[None]:
+        """What weights, memory and a GPU may do wrong, as a line for the owner and an answer for the caller."""
+        model = wanted.model
         try:
             yield
         except CheckpointError as error:
@@ -234,13 +243,31 @@ class Wan:
             fix = "the next video starts afresh; if it happens again, set KF2V_WAN_GPUS_PER_VIDEO=1"
             log.error("GPUs of one video do not work together", model=model, said=str(error), fix=fix)
             raise AlgorithmError from error
-        except RuntimeError as error:
-            if not _is_out_of_memory(error):
-                raise
-            fix = "set KF2V_WAN_PROFILE=low-vram, or ask for a lower resolution"
-            log.error("out of memory", model=model, said=str(error).splitlines()[0][:200], fix=fix)
+        except ApiError as error:
+            if isinstance(error.__cause__, ArithmeticError):
+                fix = f"see `kf2v models check {model}`; if they are sound, try KF2V_WAN_LINEAR=native"
+                weights = [wanted.base, *wanted.experts, *(lora.file for lora in wanted.loras)]
+                log.error("no picture came out", model=model, weights=weights, said=str(error.__cause__), fix=fix)
+            raise
+        except (Canceled, EngineUnavailable):
+            raise
+        except Exception as error:
+            self._tell(error, model)
+            raise
+
+    def _tell(self, error: Exception, model: str) -> None:
+        """Raises AlgorithmError where memory did not suffice, and ProcessRuined where no GPU is left to work with."""
+        said = (str(error).splitlines() or [""])[0][:200]
+        lacking = _lacking_memory(error)
+        if lacking is not None:
+            log.error("out of memory", model=model, of=lacking, said=said, fix=MORE_MEMORY[lacking])
             self._loaded.clear()  # what the error's own frames still hold goes with it; the next scene starts afresh
             raise AlgorithmError from error
+        device = self._device()
+        if not self._answers(device):
+            fix = "this process ends and another takes its place; see what `nvidia-smi` and the kernel's log say"
+            log.error("a GPU has failed", model=model, device=str(device), said=said, fix=fix)
+            raise ProcessRuined(f"{device}: {said}") from error
 
 
 class _Stopwatch:
@@ -360,7 +387,30 @@ def _empty_cache() -> None:
         torch.cuda.empty_cache()
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """CUDA's own, a kernel's that found none left, or the host's."""
+def _answers(device: torch.device) -> bool:
+    """Whether ``device`` still computes for this process, which after some errors it never does again."""
+    import torch
+
+    if device.type != "cuda":
+        return True
+    for _ in range(2):  # an error that passes is still reported once
+        try:
+            torch.ones(1, device=device).add_(1).item()
+        except torch.OutOfMemoryError:
+            return True
+        except RuntimeError:
+            continue
+        return True
+    return False
+
+
+def _lacking_memory(error: Exception) -> Literal["gpu", "host"] | None:
+    """Whose memory ran out: CUDA's, as torch, a kernel or cuBLAS says it, or the host's; None for other errors."""
     said = str(error).lower()
-    return type(error).__name__ == "OutOfMemoryError" or "out of memory" in said or "can't allocate memory" in said
+    if isinstance(error, MemoryError) or "can't allocate memory" in said:
+        return "host"
+    if not isinstance(error, RuntimeError):
+        return None
+    if type(error).__name__ == "OutOfMemoryError" or "out of memory" in said or "cublas_status_alloc_failed" in said:
+        return "gpu"
+    return None
