@@ -8,7 +8,7 @@ import os
 import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ import structlog
 from kf2v.admission.admit import Admission
 from kf2v.admission.keys import Keys
 from kf2v.blobs import Blobs
+from kf2v.catalog.models import MODELS
 from kf2v.catalog.regions import REGIONS
 from kf2v.clock import HOUR, SECOND, Clock, SystemClock
 from kf2v.engines import Engine, EngineUnavailable
@@ -99,8 +100,14 @@ def build_chat(settings: Settings) -> "Chat":
 
 def _wan(settings: Settings, seat: int) -> Engine:
     from kf2v.engines.wan import Wan
+    from kf2v.engines.wan.readiness import unlike_their_names
 
-    return Wan(wan_weights(settings), wan_options(settings, seat=seat))
+    weights = wan_weights(settings)
+    engine = Wan(weights, wan_options(settings, seat=seat))
+    if seat == 0:
+        for what in unlike_their_names(_served(settings, weights)).values():
+            log.warning("weights are not what the model's name says", what=what)
+    return engine
 
 
 def _wan_readiness(settings: Settings) -> EngineUnavailable | None:
@@ -110,10 +117,30 @@ def _wan_readiness(settings: Settings) -> EngineUnavailable | None:
     return readiness(wan_weights(settings), wan_options(settings, seat=last))
 
 
+def _wan_missing(settings: Settings) -> dict[str, EngineUnavailable]:
+    from kf2v.engines.wan.readiness import missing_weights
+
+    served = _served(settings, wan_weights(settings))
+    first: dict[Weights, str] = {}  # of several names for the same weights
+    for model, weights in served.items():
+        first.setdefault(replace(weights, model=""), model)
+    asked = {model: served[model] for model in first.values()}
+    absent = missing_weights(asked, gpus_per_video=settings.wan_gpus_per_video)
+    named = {model: first[replace(weights, model="")] for model, weights in served.items()}
+    return {model: absent[same] for model, same in named.items() if same in absent}
+
+
+def _served(settings: Settings, weights: "dict[str, Weights]") -> "dict[str, Weights]":
+    """Of the models that can be asked for where this is."""
+    return {model: weights[model] for model in REGIONS[settings.region].models}
+
+
 #: each is given the settings and the seat of the worker it is for, 0 … ``workers`` - 1; raises EngineUnavailable
 ENGINES: dict[str, Callable[[Settings, int], Engine]] = {"morph": _morph, "still": _still, "wan": _wan}
 #: engines that want more than this package, and what that is; asked before anything is started
 READINESS: dict[str, Callable[[Settings], EngineUnavailable | None]] = {"wan": _wan_readiness}
+#: engines that may be able to make some models and not others: what each of the others lacks
+SHORTCOMINGS: dict[str, Callable[[Settings], dict[str, EngineUnavailable]]] = {"wan": _wan_missing}
 REWRITERS: dict[str, Callable[[Settings], Rewriter]] = {"rules": _rules, "openai": build_chat, "verbatim": _verbatim}
 
 
@@ -265,6 +292,12 @@ def readiness(settings: Settings) -> EngineUnavailable | None:
     return None if ask is None else ask(settings)
 
 
+def shortcomings(settings: Settings) -> dict[str, EngineUnavailable]:
+    """By model, why an engine that can work all the same cannot make it."""
+    ask = SHORTCOMINGS.get(settings.engine)
+    return {} if ask is None else ask(settings)
+
+
 def wan_options(settings: Settings, *, seat: int = 0) -> "Options":
     from kf2v.engines.wan.profiles import Options
 
@@ -283,13 +316,14 @@ def wan_options(settings: Settings, *, seat: int = 0) -> "Options":
 
 
 def wan_weights(settings: Settings) -> "dict[str, Weights]":
-    """What each model runs on: what the settings say, else the first variant there is of it."""
+    """What each model runs on: what the settings say of it or of its other names, else the first variant of it."""
     from kf2v.engines.wan.weights import CATALOGUE, ROWS, Lora, Weights
 
     chosen: dict[str, Weights] = {}
     for row in ROWS:
         chosen.setdefault(row.weights.model, row.weights)
     for model, said in settings.wan_weights.items():
+        alike = [alias for alias in MODELS[model].aliases if alias not in settings.wan_weights]
         if isinstance(said, str):
             row = CATALOGUE.get(f"{model}:{said}")
             chosen[model] = Weights(model=model, base=said) if row is None else row.weights
@@ -298,6 +332,7 @@ def wan_weights(settings: Settings) -> "dict[str, Weights]":
             chosen[model] = Weights(
                 model=model, base=said.base, experts=said.experts, loras=loras, distilled=said.distilled
             )
+        chosen |= {alias: replace(chosen[model], model=alias) for alias in alike}
     return chosen
 
 

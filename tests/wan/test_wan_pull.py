@@ -211,7 +211,7 @@ def test_a_file_that_was_taken_away_is_named(owner: Owner) -> None:
     del owner.hub.repositories[EXPERTS].files[high]
     ran = owner.kf2v("models", "pull", MODEL)
     assert ran.code == 1
-    assert f"{EXPERTS} no longer has {high}" in ran.err
+    assert f"{EXPERTS} has no {high}" in ran.err
 
 
 def test_a_gated_repository_says_where_its_terms_are_and_a_token_opens_it(owner: Owner) -> None:

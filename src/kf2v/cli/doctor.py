@@ -194,15 +194,23 @@ def clock(settings: Settings) -> Finding:
 
 def engine(settings: Settings) -> Finding:
     """Whether the engine of these settings can work here, and what does instead where it cannot."""
-    from kf2v.assembly import ENGINES, readiness
+    from kf2v.assembly import ENGINES, readiness, shortcomings
 
     if settings.engine not in ENGINES:
         fix = f"set KF2V_ENGINE to one of {', '.join(sorted(ENGINES))}"
         return Finding(name="engine", state=State.FAIL, detail=f"there is no {settings.engine!r}", fix=fix)
+    alone = settings.fallback_engine in ("", settings.engine)
     lacking = readiness(settings)
     if lacking is None:
-        return Finding(name="engine", state=State.OK, detail=f"{settings.engine} can work")
-    if settings.fallback_engine in ("", settings.engine):
+        absent = shortcomings(settings)
+        if not absent:
+            return Finding(name="engine", state=State.OK, detail=f"{settings.engine} can work")
+        reasons = " ".join(dict.fromkeys(each.reason for each in absent.values()))
+        instead = "tasks for it fail" if alone else f"{settings.fallback_engine} makes those"
+        detail = f"{settings.engine} can work, but not for {', '.join(absent)}, and {instead}: {reasons}"
+        fix = " ".join(dict.fromkeys(each.fix for each in absent.values()))
+        return Finding(name="engine", state=State.WARN, detail=detail, fix=fix)
+    if alone:
         return Finding(name="engine", state=State.FAIL, detail=lacking.reason, fix=lacking.fix)
     detail = f"{settings.fallback_engine} stands in for {settings.engine}: {lacking.reason}"
     return Finding(name="engine", state=State.WARN, detail=detail, fix=lacking.fix)

@@ -14,18 +14,22 @@ from kf2v.cli.terminal import CommandFailed, give, give_json, give_path, give_ta
 
 if TYPE_CHECKING:
     from kf2v.engines.wan.pull import Plan, PullFailed
-    from kf2v.engines.wan.weights import Row, Weights
+    from kf2v.engines.wan.weights import Download, Row, Weights
 
 app = typer.Typer(help="Models that can be asked for, and their weights.", invoke_without_command=True)
 
 #: which of the API's exits a failed download is
 KINDS = {"network": "NetworkError", "offline": "NetworkError", "refused": "AccessDenied"}
 
-#: the command that mends most of what can be wrong
-PULL = "kf2v models pull"
 INSTALL = "pip install 'kf2v[wan]'"
 
-Name = Annotated[str, typer.Argument(metavar="MODEL", help="A model, or MODEL:VARIANT; see: kf2v models list.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A model: what settings have it run on; MODEL:VARIANT of kf2v models list; owner/name[:file] on the hub.",
+    ),
+]
 
 
 @app.callback()
@@ -96,11 +100,17 @@ def pull(name: Name, as_json: AsJson = False) -> None:
     """
     from kf2v.engines.wan import pull as pulling
 
-    row = _row(name)
+    title, origin, downloads = _downloads(name)
+    if not downloads:
+        if as_json:
+            give_json({"model": title, "repositories": []})
+            return
+        say(f"nothing to fetch: {title} is on this machine; see: kf2v models check {name}")
+        return
     try:
-        plans = pulling.plan(row)
+        plans = pulling.plan(downloads)
         if not as_json:
-            _announce(row, plans)
+            _announce(title, origin, plans)
         with progress(quiet=as_json) as tell:
             folders = pulling.fetch(plans, tell)
     except pulling.PullFailed as error:
@@ -109,13 +119,12 @@ def pull(name: Name, as_json: AsJson = False) -> None:
         fix = f"kf2v models pull {name} goes on where it stopped"
         raise CommandFailed("Interrupted", "not everything is here", exit=Exit.INTERRUPTED, fix=fix) from None
     if as_json:
-        give_json(
-            {"model": row.name, "repositories": [_plan_fields(p, f) for p, f in zip(plans, folders, strict=True)]}
-        )
+        give_json({"model": title, "repositories": [_plan_fields(p, f) for p, f in zip(plans, folders, strict=True)]})
         return
     for folder in folders:
         give_path(folder)
-    say(f"next: kf2v models check {row.name}")
+    if "/" not in title:
+        say(f"next: kf2v models check {title}")
 
 
 @app.command()
@@ -153,33 +162,59 @@ def check(
         raise typer.Exit(Exit.GENERAL)
 
 
-def _row(name: str) -> Row:
-    from kf2v.engines.wan.weights import row_of
+def _chosen(name: str) -> tuple[str, Weights] | None:
+    """A model's weights by the settings, or a variant's, and what they are called; None for any other name."""
+    from kf2v.assembly import wan_weights
+    from kf2v.engines.wan.weights import CATALOGUE, row_running
 
+    if name in CATALOGUE:
+        return name, CATALOGUE[name].weights
+    weights = wan_weights(read_settings()).get(name)
+    if weights is None:
+        return None
+    row = row_running(weights)
+    return (name if row is None else row.name), weights
+
+
+def _downloads(name: str) -> tuple[str, str, tuple[Download, ...]]:
+    """What ``name`` is called, who trained it as far as that is known, and what of it comes from the hub."""
+    from kf2v.engines.wan.weights import CheckpointError, download_of, downloads_of, row_of, row_running
+
+    chosen = _chosen(name)
     try:
-        return row_of(name)
+        if chosen is not None:
+            row = row_running(chosen[1])
+            return chosen[0], "as the settings have it" if row is None else row.origin, downloads_of(chosen[1])
+        if "/" in name:
+            download = download_of(name)
+            return name, "", () if download is None else (download,)
+        row_of(name)
     except KeyError as error:
         raise CommandFailed("Usage", error.args[0], fix="see: kf2v models list") from None
+    except CheckpointError as error:
+        raise CommandFailed("Usage", f"{error.where} {error.found}", fix=error.remedy) from None
+    raise AssertionError(name)
 
 
 def _wanted(names: list[str], experts: list[str], loras: list[str]) -> list[tuple[str, Weights]]:
     """What is to be checked, and what it is called."""
-    from kf2v.engines.wan.weights import ROWS, Lora, Weights
+    from kf2v.engines.wan.weights import Lora, Weights
 
     if (experts or loras) and len(names) != 1:
         raise CommandFailed("Usage", "--expert and --lora go with one DIRECTORY")
+    if not all(name.strip() for name in (*names, *experts, *loras)):
+        raise CommandFailed("Usage", "a name is empty", fix="name a model, a variant or a directory")
     if not names:
         from kf2v.assembly import wan_weights
 
         return list(wan_weights(read_settings()).items())
     wanted: list[tuple[str, Weights]] = []
     for name in names:
-        if name in {known for row in ROWS for known in (row.name, row.weights.model)} and not experts and not loras:
-            row = _row(name)
-            wanted.append((row.name, row.weights))
-        else:
+        chosen = None if experts or loras else _chosen(name)
+        if chosen is None:
             added = tuple(Lora(file=file) for file in loras)
-            wanted.append((name, Weights(model="", base=name, experts=tuple(experts), loras=added)))
+            chosen = name, Weights(model="", base=name, experts=tuple(experts), loras=added)
+        wanted.append(chosen)
     return wanted
 
 
@@ -187,7 +222,7 @@ def _fault(weights: Weights, *, values: bool) -> str:
     """What is wrong; empty if nothing is."""
     from kf2v.engines.wan.checkpoint import CheckpointError, open_bundle, verify
     from kf2v.engines.wan.checkpoint.components import present
-    from kf2v.engines.wan.weights import ROWS
+    from kf2v.engines.wan.weights import remedy
 
     try:
         bundle = open_bundle(weights)
@@ -195,8 +230,7 @@ def _fault(weights: Weights, *, values: bool) -> str:
         if values:
             verify(bundle)
     except CheckpointError as error:
-        row = next((row for row in ROWS if row.weights == weights), None)
-        return str(error) if row is None else str(error).replace(PULL, f"{PULL} {row.name}")
+        return str(CheckpointError(error.where, error.found, remedy(weights, error)))
     return ""
 
 
@@ -210,8 +244,9 @@ def _standing(row: Row) -> str:
     return "in part" if _fault(row.weights, values=False) else "yes"
 
 
-def _announce(row: Row, plans: tuple[Plan, ...]) -> None:
-    say(f"{row.name}: {row.origin}")
+def _announce(title: str, origin: str, plans: tuple[Plan, ...]) -> None:
+    if origin:
+        say(f"{title}: {origin}")
     for each in plans:
         licence = each.licence or "none named"
         come = f"{each.to_come / 1e9:.2f} of {each.bytes / 1e9:.2f} GB to come" if each.to_come else "all here"
@@ -228,7 +263,7 @@ def _fields(row: Row) -> dict[str, Any]:
         "model": row.weights.model,
         "gigabytes": round(row.gigabytes, 1),
         "here": _standing(row),
-        "gpu_gigabytes": dict(row.vram),
+        "gpu_gigabytes": {name: round(needed, 1) for name, needed in row.vram.items()},
         "distilled": row.weights.distilled,
         "trained": row.origin,
         "downloads": [

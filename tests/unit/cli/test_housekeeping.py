@@ -175,6 +175,23 @@ def test_doctor_knows_an_engine_that_cannot_work_here(monkeypatch: pytest.Monkey
     assert doctor.engine(Settings(engine="mroph")).state is State.FAIL
 
 
+def test_doctor_warns_of_models_without_weights_and_says_which_command_mends_it(
+    monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    monkeypatch.setitem(assembly.READINESS, "wan", lambda _: None)
+    monkeypatch.setenv("HF_HOME", str(home))
+    found = doctor.engine(Settings(engine="wan", fallback_engine="morph"))
+    assert found.state is State.WARN
+    assert "not for wan2.2-kf2v-flash, wan2.1-kf2v-plus, wanx2.1-kf2v-plus, and morph makes those" in found.detail
+    assert found.fix.split("kf2v models pull ")[1:] == [
+        "wan2.2-kf2v-flash:distilled Fetch its weights (80 GB): ",
+        "wan2.1-kf2v-plus:full",
+    ]
+    assert "tasks for it fail" in doctor.engine(Settings(engine="wan", fallback_engine="")).detail
+    monkeypatch.setitem(assembly.SHORTCOMINGS, "wan", lambda _: {})
+    assert doctor.engine(Settings(engine="wan")).state is State.OK
+
+
 def test_who_stands_in_is_said_at_the_start(kf2v: Kf2v, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(assembly.READINESS, "still", lacking)
     ran = kf2v("run", "no-such-file", "nor-this", "--engine", "still")

@@ -12,13 +12,17 @@ from typing import Any
 
 import pytest
 
+from kf2v.assembly import wan_weights
 from kf2v.catalog.models import MODELS
 from kf2v.engines.wan.family import IMAGE_TOKENS, DitShape
-from kf2v.engines.wan.weights import CATALOGUE, ROWS, Row, hub_cache, row_of
+from kf2v.engines.wan.profiles import GB, PLACEMENTS, needed
+from kf2v.engines.wan.weights import CATALOGUE, ROWS, Lora, Row, Weights, downloads_of, hub_cache, row_of
+from kf2v.settings import Settings
 
 Kf2v = Callable[..., Any]
 
-FLASH = "wan2.2-kf2v-flash"
+FLASH, PLUS, ALIAS = "wan2.2-kf2v-flash", "wan2.1-kf2v-plus", "wanx2.1-kf2v-plus"
+BASE = "Wan-AI/Wan2.2-I2V-A14B-Diffusers"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 A14B = DitShape(layers=1, heads=2, head_dim=12, ffn=16, text_dim=8)
@@ -58,15 +62,15 @@ def write_base(folder: Path, shape: DitShape, *, transformers: bool = True) -> P
         (folder / name / "config.json").write_text(json.dumps(shape.as_config()))
         if transformers:
             write_tensors(folder / name / "diffusion_pytorch_model.safetensors", shape.tensors(), 0.5 + index)
-    for name, file in {
-        "text_encoder": "model",
-        "vae": "diffusion_pytorch_model",
-        **({"image_encoder": "model"} if shape.image_dim else {}),
-    }.items():
+    for name, file, config in (
+        ("text_encoder", "model", {"d_model": shape.text_dim, "vocab_size": 2}),
+        ("vae", "diffusion_pytorch_model", {"z_dim": 16}),
+        *((("image_encoder", "model", {"hidden_size": shape.image_dim}),) if shape.image_dim else ()),
+    ):
         write_tensors(folder / name / f"{file}.safetensors", {"weight": (2, 2)})
-        (folder / name / "config.json").write_text("{}")
+        (folder / name / "config.json").write_text(json.dumps(config))
     (folder / "tokenizer").mkdir()
-    (folder / "tokenizer/tokenizer.json").write_text("{}")
+    (folder / "tokenizer/tokenizer.json").write_text('{"model": {"vocab": {"a": 0, "b": 1}}}')
     return folder
 
 
@@ -115,7 +119,7 @@ def test_the_list_tells_size_licence_memory_and_who_trained_it(kf2v: Kf2v) -> No
     flash = next(line for line in lines if line.startswith(f"{FLASH}:distilled "))
     assert flash.split()[1] == "126"
     assert "Apache-2.0" in flash
-    assert "bf16 75, fp8 47" in flash
+    assert "bf16 76, fp8 47, low-vram 8 " in flash
     assert "community practice" in flash
     assert "LightX2V" in flash
     plus = next(line for line in lines if line.startswith("wan2.1-kf2v-plus:full"))
@@ -141,6 +145,85 @@ def test_fetching_needs_a_package_and_says_which(kf2v: Kf2v) -> None:
     assert (ran.code, ran.out) == (1, "")
     assert "huggingface_hub is not installed" in ran.err
     assert "fix: pip install 'kf2v[wan]'" in ran.err
+
+
+def test_memory_in_the_list_is_what_the_engine_plans_with(kf2v: Kf2v) -> None:
+    told = {each["name"]: each["gpu_gigabytes"] for each in json.loads(kf2v("models", "list", "--json").out)["weights"]}
+    for row in ROWS:
+        for name, placement in {"bf16": "bf16", "fp8": "fp8", "low-vram": "fp8, blocks offloaded"}.items():
+            each = next(each for each in PLACEMENTS if each.name == placement)
+            if name in told[row.name]:
+                assert told[row.name][name] == round(needed(row.family, each) / GB, 1)
+    assert set(told[f"{FLASH}:distilled-fp8"]) == {"fp8", "low-vram"}
+    assert told[f"{FLASH}:distilled"]["low-vram"] < 12
+
+
+def names(**references: Any) -> list[tuple[str, tuple[str, ...]]]:
+    return [(each.repository, each.patterns) for each in downloads_of(Weights(model=FLASH, **references))]
+
+
+def test_what_settings_name_on_the_hub_is_what_a_pull_of_the_model_fetches(home: Path) -> None:
+    ((repository, patterns),) = names(base="someone/finetune")
+    assert repository == "someone/finetune"
+    assert {"vae/*", "transformer/*", "*.pth", "high_noise_model/*"} <= set(patterns)
+    found = names(
+        base=BASE,
+        experts=("someone/pair:high.safetensors", "someone/pair:low.safetensors"),
+        loras=(Lora(file="other/lora"), Lora(file=str(home))),
+    )
+    assert [repository for repository, _ in found] == [BASE, "someone/pair", "other/lora"]
+    assert "text_encoder/*" in found[0][1]
+    assert "transformer/*" not in found[0][1]
+    assert {"high.safetensors", "low.safetensors"} <= set(found[1][1])
+    assert found[2][1] == ("*",)
+    assert names(base=str(home)) == []
+
+
+def test_a_pull_takes_what_the_settings_say_and_names_on_the_hub(
+    kf2v: Kf2v, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KF2V_WAN_WEIGHTS", json.dumps({FLASH: "someone/finetune", PLUS: str(home)}))
+    for name in (FLASH, "someone/finetune", "someone/finetune:file.safetensors"):
+        assert "huggingface_hub is not installed" in kf2v("models", "pull", name).err
+    ran = kf2v("models", "pull", PLUS)
+    assert (ran.code, ran.out) == (0, "")
+    assert f"nothing to fetch: {PLUS} is on this machine" in ran.err
+    assert json.loads(kf2v("models", "pull", PLUS, "--json").out) == {"model": PLUS, "repositories": []}
+    assert f"fetch it: kf2v models pull {FLASH}" in kf2v("models", "check", FLASH).out
+    ran = kf2v("models", "pull", "not/a/name")
+    assert (ran.code, ran.err.splitlines()[0]) == (2, "Usage: not/a/name is neither there nor a name on the hub")
+
+
+def test_a_check_of_a_model_checks_what_the_settings_say(
+    kf2v: Kf2v, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = write_base(home / "mine", A14B)
+    monkeypatch.setenv("KF2V_WAN_WEIGHTS", json.dumps({FLASH: str(base)}))
+    assert kf2v("models", "check", FLASH).out == f"ok    {FLASH}\n"
+    assert kf2v("models", "check", f"{FLASH}:distilled").code == 1
+
+
+def test_no_command_fetches_what_is_a_directory_of_the_owners(kf2v: Kf2v, home: Path) -> None:
+    (write_base(home / "mine", A14B) / "transformer/diffusion_pytorch_model.safetensors").unlink()
+    ran = kf2v("models", "check", home / "mine")
+    assert ran.code == 1
+    assert "models pull" not in ran.out
+    assert "copy it from where it came" in ran.out
+
+
+def test_an_empty_name_is_no_directory(kf2v: Kf2v) -> None:
+    ran = kf2v("models", "check", "")
+    assert (ran.code, ran.out) == (2, "")
+    assert "a name is empty" in ran.err
+
+
+def test_weights_of_one_name_count_for_the_other_names_of_the_model() -> None:
+    chosen = wan_weights(Settings(wan_weights={PLUS: "someone/plus"}))
+    assert chosen[ALIAS] == Weights(model=ALIAS, base="someone/plus")
+    assert chosen[FLASH] == row_of(FLASH).weights
+    assert wan_weights(Settings(wan_weights={ALIAS: "lora"}))[PLUS] == CATALOGUE[f"{PLUS}:lora"].weights
+    both = wan_weights(Settings(wan_weights={PLUS: "someone/plus", ALIAS: "lora"}))
+    assert (both[PLUS].base, both[ALIAS]) == ("someone/plus", CATALOGUE[f"{ALIAS}:lora"].weights)
 
 
 def test_a_model_nobody_knows_is_wrong_usage(kf2v: Kf2v) -> None:

@@ -11,7 +11,7 @@ import fcntl
 import hashlib
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from kf2v.engines.wan.weights import Download, Row, hub_cache
+from kf2v.engines.wan.weights import Download, hub_cache
 
 #: told a file's name and how much of everything is here (0 … 1)
 Tell: TypeAlias = Callable[[str, float], None]
@@ -78,9 +78,9 @@ class Plan:
         return sum(item.bytes for item in self.items if not item.here)
 
 
-def plan(row: Row) -> tuple[Plan, ...]:
-    """Ask the hub what ``row`` needs. Raises PullFailed."""
-    return tuple(_plan(download) for download in row.downloads)
+def plan(downloads: Iterable[Download]) -> tuple[Plan, ...]:
+    """Ask the hub what ``downloads`` come to. Raises PullFailed."""
+    return tuple(_plan(download) for download in downloads)
 
 
 def fetch(plans: tuple[Plan, ...], tell: Tell, *, worth_resuming: int = WORTH_RESUMING) -> tuple[Path, ...]:
@@ -137,8 +137,8 @@ def _plan(download: Download) -> Plan:
     items = tuple(Item(name=name, bytes=sizes[name], here=isinstance(here[name], str)) for name in wanted)
     missing = [name for name in download.patterns if name.endswith(".safetensors") and name not in sizes]
     if missing or not items:
-        found = f"{download.repository} no longer has {', '.join(missing) or 'any of its files'}"
-        raise PullFailed("missing", found, "see: kf2v models list, or upgrade kf2v")
+        found = f"{download.repository} has no {', '.join(missing) or 'file that is asked for'}"
+        raise PullFailed("missing", found, "check the name; if it is of kf2v models list, upgrade kf2v")
     licence = str(getattr(info.card_data, "license", None) or "")
     return Plan(repository=download.repository, commit=commit, licence=licence, items=items)
 

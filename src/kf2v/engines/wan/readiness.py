@@ -10,13 +10,14 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from kf2v.engines import EngineUnavailable
 from kf2v.engines.wan.checkpoint import CheckpointError, open_bundle
 from kf2v.engines.wan.checkpoint.components import present
 from kf2v.engines.wan.profiles import Options
-from kf2v.engines.wan.weights import ROWS, Weights
+from kf2v.engines.wan.weights import Weights, remedy, row_of, row_running
 
 #: packages this engine imports, without which there is nothing to talk about
 PACKAGES = (
@@ -180,9 +181,23 @@ def missing_weights(weights: Mapping[str, Weights], *, gpus_per_video: int = 1) 
     return absent
 
 
+def unlike_their_names(weights: Mapping[str, Weights]) -> dict[str, str]:
+    """By model, whose weights they are, where it is not the family that the model's name stands for.
+
+    They make its videos all the same. Reads headers, not weights; models without weights are left out.
+    """
+    unlike: dict[str, str] = {}
+    for model, wanted in weights.items():
+        with suppress(CheckpointError):
+            found = open_bundle(wanted).family
+            if found is not row_of(model).family:
+                unlike[model] = f"{model} runs on weights of {found.id}, not of {row_of(model).family.id}"
+    return unlike
+
+
 def _fix(wanted: Weights, error: CheckpointError) -> str:
-    for row in ROWS:
-        if row.weights == wanted:
-            return f"Fetch its weights ({row.gigabytes:.0f} GB): kf2v models pull {row.name}"
-    what = error.remedy or "see what is there"
+    row = row_running(wanted)
+    if row is not None:
+        return f"Fetch its weights ({row.gigabytes:.0f} GB): kf2v models pull {row.name}"
+    what = remedy(wanted, error) or "see what is there"
     return f"{what[0].upper()}{what[1:]}; {wanted.model} is set by KF2V_WAN_WEIGHTS."
