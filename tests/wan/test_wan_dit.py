@@ -190,10 +190,26 @@ def test_the_host_never_runs_more_than_one_block_ahead() -> None:
     assert marks.waited == [1, 2, 3, 4]
 
 
-def test_without_a_queue_there_is_nothing_to_wait_for() -> None:
-    pace = Pace(torch.device("cpu"))
-    for _ in range(3):
+def test_slow_blocks_are_waited_for_one_by_one_and_fast_ones_no_longer() -> None:
+    """So that calling off costs one block."""
+    marks, times = Marks(), iter([0.0, 2.0, 4.0, 6.0, 6.1, 6.2, 6.3, 6.4])
+    pace = Pace(torch.device("cpu"), ahead=1, mark=marks, clock=lambda: next(times))
+    ahead = []
+    for _ in range(7):
         pace.step()
+        ahead.append(marks.made - len(marks.waited))
+    assert ahead == [1, 1, 0, 0, 0, 1, 1]
+
+
+def test_a_pass_left_in_the_middle_leaves_nothing_to_wait_for() -> None:
+    marks, times = Marks(), iter([0.0, 2.0, 9.0])
+    pace = Pace(torch.device("cpu"), ahead=1, mark=marks, clock=lambda: next(times))
+    pace.step()
+    pace.begin()
+    pace.step()
+    assert marks.waited == []
+    pace.step()
+    assert marks.waited == [2]
 
 
 @pytest.mark.parametrize(("family", "total"), [(FLF2V, 1.694e15), (A14B, 1.678e15)], ids=lambda x: getattr(x, "id", ""))

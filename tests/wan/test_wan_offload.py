@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from kf2v.engines.wan import offload as offloading
 from kf2v.engines.wan.dit import Dit
 from kf2v.engines.wan.offload import Block, Blocks, Offload
 from kf2v.engines.wan.ops import Ops
@@ -124,6 +125,35 @@ def test_blocks_are_waited_for_and_left_before_their_slot_is_filled_again(ahead:
         assert numbers_of(blocks) == [0, 1, 2, 3]
     # what comes first next time is on its way already
     assert len(lane.pending) == ahead
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 3])
+@pytest.mark.parametrize("stop", [0, 1, 2, 3])
+def test_a_pass_left_in_the_middle_leaves_its_slots(ahead: int, stop: int) -> None:
+    blocks = Blocks("cpu", Offload(ahead=ahead), lane := Slow())
+    for index in range(4):
+        blocks.add(block(index))
+    with closing(blocks.each()) as each:
+        for index, _ in enumerate(each):
+            if index == stop:
+                break
+    assert not lane.reading
+    assert numbers_of(blocks) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(("status", "forgiven"), [(0, 0), (712, 1)])
+def test_memory_that_cannot_be_pinned_is_not_held_against_the_next_kernel(
+    status: int, forgiven: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Runtime:
+        cudaHostRegister = staticmethod(lambda *_: status)
+        cudaHostUnregister = staticmethod(lambda *_: 0)
+
+    asked: list[int] = []
+    monkeypatch.setattr("torch.cuda.cudart", Runtime)
+    monkeypatch.setattr("kf2v.engines.wan.offload._forgive", lambda: asked.append(1))
+    offloading._pin(torch.empty(4, dtype=torch.uint8))
+    assert len(asked) == forgiven
 
 
 @pytest.mark.parametrize("offload", [Offload(), Offload(ahead=3), Offload(resident=2)])

@@ -5,19 +5,23 @@ from __future__ import annotations
 import gc
 import logging
 import math
+import sys
 import weakref
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from kf2v.engines.wan.checkpoint import Scaled
 from kf2v.engines.wan.ops import Ops, Rows, Unusable, Weights, linear
-from kf2v.engines.wan.ops.attention import Chain, CudnnFp8, Sdpa, attention, cast_in_torch, coded, emulated_fp8
+from kf2v.engines.wan.ops.attention import Chain, Cudnn, CudnnFp8, Sdpa, attention, cast_in_torch, coded, emulated_fp8
 from kf2v.engines.wan.ops.linear import E4M3, apply, dense, pack, quantised, quantised_rows
+from kf2v.engines.wan.ops.norm import TorchNorms
 from wan.drawn import DrawnSource, drawn_block_shape
 from wan.test_wan_dit import HeldSource
 
@@ -277,6 +281,77 @@ def test_what_cannot_be_had_is_named_with_the_reason() -> None:
     assert (ops.attend.name, ops.norms.name) == ("sdpa", "torch")
     assert "cudnn_fp8: cuDNN needs an NVIDIA card, not cpu" in str(ops)
     assert "triton: " in str(ops)
+
+
+class CudnnInTorch(TorchDispatchMode):
+    """torch's operator for cuDNN, as if there were one here; notes which kernels others may use meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.allowed: list[bool] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is not torch.ops.aten._scaled_dot_product_cudnn_attention.default:
+            return func(*args, **(kwargs or {}))
+        self.allowed += [torch.backends.cuda.math_sdp_enabled(), torch.backends.cuda.flash_sdp_enabled()]
+        out = F.scaled_dot_product_attention(*args[:3])
+        kept = torch.empty(0)
+        return out, kept, kept, kept, 24, 24, kept, kept, kept
+
+
+def test_cudnn_is_asked_without_forbidding_others_their_kernels() -> None:
+    """torch's choice among kernels is one for all threads, and the VAE attends in another one."""
+    q, k, v = numbers(3 * 24, 4, 64, dtype=torch.bfloat16).chunk(3)
+    with CudnnInTorch() as machine:
+        found = Cudnn()(q, k, v)
+    assert machine.allowed == [True, True]
+    assert alike(found, Sdpa()(q, k, v)) > 0.9999
+    assert found.shape == (24, 256)
+
+
+def test_cudnn_where_there_is_none_is_unusable() -> None:
+    q = numbers(24, 4, 64, dtype=torch.bfloat16)
+    for each in (q, q.float()):
+        with pytest.raises(Unusable):
+            Cudnn()(each, each, each)
+
+
+class Wrong(TorchNorms):
+    """Does one operation wrongly, as a miscompiled kernel would."""
+
+    name = "triton"
+
+    def __init__(self, operation: str, *, rows: bool = False) -> None:
+        def spoiled(*args: Any, **kwargs: Any) -> Any:
+            made = getattr(TorchNorms, operation)(self, *args, **kwargs)
+            if kwargs.get("rows", False) != rows:
+                return made
+            first, *others = made if isinstance(made, tuple) else (made,)
+            bad = Rows(first.values, first.scale * 1.5) if isinstance(first, Rows) else first * 1.5
+            return (bad, *others) if others else bad
+
+        setattr(self, operation, spoiled)
+
+
+@pytest.mark.parametrize("operation", ["turned", "rms", "rows", "steered", "modulated", "gelu", "added"])
+@pytest.mark.parametrize("rows", [False, True])
+def test_a_fused_norm_that_is_wrong_is_not_trusted(operation: str, rows: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = rows and operation in ("modulated", "gelu", "added")
+    kernels = SimpleNamespace(TritonNorms=lambda: Wrong(operation, rows=rows))
+    monkeypatch.setitem(sys.modules, "kf2v.engines.wan.ops.kernels", kernels)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    ops = Ops.best("cpu", attention="sdpa", norm="triton")
+    assert ops.norms.name == "torch"
+    assert f"on a trial {operation}" in str(ops)
+
+
+def test_fused_norms_that_are_right_are_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Right(TorchNorms):
+        name = "triton"
+
+    monkeypatch.setitem(sys.modules, "kf2v.engines.wan.ops.kernels", SimpleNamespace(TritonNorms=Right))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    assert Ops.best("cpu", attention="sdpa", norm="triton").norms.name == "triton"
 
 
 class Frontend:

@@ -16,6 +16,7 @@ from kf2v.engines.wan.checkpoint import Bundle, CheckpointError, open_bundle
 from kf2v.engines.wan.family import FAMILIES, FLF2V
 from kf2v.engines.wan.text import REMEMBERED, TextEncoder, cleaned
 from kf2v.engines.wan.weights import Weights
+from kf2v.errors import Canceled
 from wan import tiny
 
 CPU = torch.device("cpu")
@@ -80,6 +81,24 @@ def test_a_default_negative_prompt_is_encoded_once(family: str, bundle: Bundle) 
         assert encoder.encode(negative) is once
 
 
+def test_each_layer_is_heard_of_and_may_be_the_last(bundle: Bundle) -> None:
+    encoder, heard = TextEncoder.load(bundle, device=CPU, dtype=torch.float32), list[float]()
+
+    def enough(done: float) -> None:
+        heard.append(done)
+        if len(heard) == 1:
+            raise Canceled
+
+    with pytest.raises(Canceled):
+        encoder.encode("a long way", enough)
+    layers = len(encoder._model.encoder.block)
+    assert heard == [1 / layers]
+    heard.append(0.0)
+    whole = encoder.encode("a long way", heard.append)
+    assert heard[2:] == [(index + 1) / layers for index in range(layers)]
+    assert torch.equal(whole, TextEncoder.load(bundle, device=CPU, dtype=torch.float32).encode("a long way"))
+
+
 def test_only_a_few_prompts_are_remembered(encoder: TextEncoder) -> None:
     once = encoder.encode("one cat")
     for job in range(REMEMBERED):
@@ -128,7 +147,9 @@ def test_a_file_may_name_the_embeddings_either_way(kept: str, tmp_path: Path, bu
 
 def test_an_encoder_in_training_mode_is_put_to_work() -> None:
     encoder = TextEncoder(tiny.tokenizer(), tiny.text_encoder().train(), device=CPU)
-    assert torch.equal(encoder._encoded("a cat"), encoder._encoded("a cat"))
+    first = encoder.encode("a cat")
+    encoder._remembered.clear()
+    assert torch.equal(encoder.encode("a cat"), first)
 
 
 def test_a_folder_without_an_encoder_is_told(bundle: Bundle, tmp_path: Path) -> None:

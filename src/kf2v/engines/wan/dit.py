@@ -8,6 +8,7 @@ fp32, the rest is the dtype asked for, rounded where diffusers rounds.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 LONGEST_PERIOD = 10_000.0
 #: eps of the image embedding's norms, torch's own default
 IMAGE_EPS = 1e-5
+#: seconds of a block from which on the next is not queued before it has ended, which costs a launch's few milliseconds
+SLOW = 0.7
 #: told the index of the block just done
 OnBlock: TypeAlias = Callable[[int], None]
 #: (q, k, v), [L, heads, head_dim] each → [L, d]
@@ -90,21 +93,40 @@ class Event(Protocol):
 class Pace:
     """Keeps the host from running ahead of the device: work called off shall end soon, not when the queue is empty."""
 
-    def __init__(self, device: torch.device, *, ahead: int = 1, mark: Callable[[], Event] | None = None) -> None:
-        """``ahead`` blocks may be queued while one runs; two of the slowest (1080P in bf16: about 1.1 s, estimated)
-        stay near two seconds. ``mark`` puts an event into the queue; None has no queue to wait for.
+    def __init__(
+        self,
+        device: torch.device,
+        *,
+        ahead: int = 1,
+        mark: Callable[[], Event] | None = None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        """``ahead`` blocks may be queued while one runs, none while they take longer than SLOW: then no more than the
+        one at work is waited for. ``mark`` puts an event into the queue; None has no queue to wait for.
         """
-        self._ahead = ahead
+        self._ahead = self._usual = ahead
         self._mark = mark or (_cuda_mark(device) if device.type == "cuda" else None)
         self._marks: list[Event] = []
+        self._clock = clock
+        #: when the last block was seen to have ended
+        self._ended: float | None = None
+
+    def begin(self) -> None:
+        """A pass begins; how slow blocks are is remembered."""
+        self._marks.clear()
+        self._ended = None
 
     def step(self) -> None:
         """Called after each block was queued; waits for the one ``ahead`` before it."""
         if self._mark is None:
             return
         self._marks.append(self._mark())
-        if len(self._marks) > self._ahead:
+        while len(self._marks) > self._ahead:
             self._marks.pop(0).synchronize()
+            now = self._clock()
+            if self._ended is not None:
+                self._ahead = 0 if now - self._ended > SLOW else self._usual
+            self._ended = now
 
 
 class Dit:
@@ -146,6 +168,7 @@ class Dit:
             on_block(index)
         del self._reader
         self._turns: dict[tuple[int, int, int], Rope] = {}
+        self._pace = Pace(self.device)
 
     @property
     def blocks(self) -> int:
@@ -224,7 +247,7 @@ class Dit:
         """
         eps, norms = self.shape.eps, self.ops.norms
         attend, exactly = attends
-        pace = Pace(self.device)
+        self._pace.begin()
         h: Activations = norms.modulated(x, factors[0], offsets[0], eps, rows=self._rows(0, "qkv"))
         with closing(self._blocks.each()) as blocks:
             for index, block in enumerate(blocks):
@@ -238,7 +261,7 @@ class Dit:
                 y = self._fed_forward(h, block, index)
                 rows = self._rows(index + 1, "qkv")
                 x, h = norms.added(x, y, gates[at], factors[at + 1], offsets[at + 1], eps, rows=rows)
-                pace.step()
+                self._pace.step()
                 on_block(index)
         return h
 

@@ -131,13 +131,23 @@ class Blocks:
                 self._copy_ahead()
                 slot = self._used % len(self._rooms)
                 self._lane.arrive(slot)
-                yield packed.within(self._rooms[slot])
-                self._lane.leave(slot)
                 self._used += 1
+                try:
+                    yield packed.within(self._rooms[slot])
+                finally:  # also where a pass is left here: the next one fills other slots first
+                    self._lane.leave(slot)
             finished = True
         finally:
             if not finished:
-                self._begun = self._used = 0
+                self._restart()
+
+    def _restart(self) -> None:
+        """The next pass begins with the first block, in slots that nothing is on its way to."""
+        for number in range(self._used, self._begun):
+            slot = number % len(self._rooms)
+            self._lane.arrive(slot)
+            self._lane.leave(slot)
+        self._begun = self._used = 0
 
     def _copy_ahead(self) -> None:
         """Begin copies for every slot that is free: the next pass's first blocks follow this one's last."""
@@ -209,4 +219,14 @@ def _pin(room: Tensor) -> None:
         if int(runtime.cudaHostRegister(room.data_ptr(), room.numel(), 0)) == 0:
             weakref.finalize(room, runtime.cudaHostUnregister, room.data_ptr())
             return
+    _forgive()
     log.warning("host memory could not be pinned; blocks will be copied more slowly")
+
+
+def _forgive() -> None:
+    """Have CUDA report a call that failed now: it would be told of the next kernel, which has done nothing wrong.
+
+    torch offers no way to ask for it but to start one.
+    """
+    with contextlib.suppress(RuntimeError):
+        torch.zeros(1, device="cuda").item()

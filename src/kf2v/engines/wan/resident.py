@@ -127,8 +127,12 @@ class Native:
         """As ``Resident`` promises. Half of ``encode`` is words, the other half pictures."""
         watch.report("encode", 0.0)
         guidance, negative = guided(self.family, self.schedule, scene.negative_prompt)
-        words = self.text.encode(scene.prompt)  # [1,512,text_dim]
-        avoided = None if negative is None else self.text.encode(negative)
+        share = 0.3 if negative is None else 0.15
+        words = self.text.encode(scene.prompt, lambda done: watch.report("encode", share * done))  # [1,512,text_dim]
+        watch.report("encode", share)
+        avoided = None
+        if negative is not None:
+            avoided = self.text.encode(negative, lambda done: watch.report("encode", share + share * done))
         watch.report("encode", 0.3)
         seen = None if self.clip is None else self.clip.encode(scene.first, scene.last)  # [1,514,image_dim]
         watch.report("encode", 0.4)

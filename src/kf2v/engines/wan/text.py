@@ -8,9 +8,11 @@ from __future__ import annotations
 import html
 import re
 from collections import OrderedDict
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeAlias
 
 import ftfy
 import torch
@@ -24,6 +26,9 @@ from kf2v.engines.wan.family import TEXT_TOKENS
 REMEDY = "fetch it again, and use transformers>=5.2"
 #: embeddings that are remembered, 4 MB each; the default negative prompt comes with every job and so stays
 REMEMBERED = 8
+
+#: told 0 … 1 of one prompt
+OnLayer: TypeAlias = Callable[[float], None]
 
 
 def cleaned(prompt: str) -> str:
@@ -56,22 +61,23 @@ class TextEncoder:
         model = components.text_encoder(bundle, dtype)
         return cls(components.tokenizer(bundle), model, device=device, where=bundle.base)
 
-    def encode(self, prompt: str) -> Tensor:
+    def encode(self, prompt: str, on_layer: OnLayer = lambda _: None) -> Tensor:
         """[1,512,text_dim] on the encoder's device, in its dtype; made once per prompt as long as it is remembered.
 
-        What is beyond 512 tokens is cut off.
+        What is beyond 512 tokens is cut off. ``on_layer`` hears after each layer how much is done, 0 … 1, and may raise
+        to stop: on a CPU a prompt takes many seconds.
         """
         text = cleaned(prompt)
         with self._lock:
             known = self._remembered.pop(text, None)
-            embedding = self._encoded(text) if known is None else known
+            embedding = self._encoded(text, on_layer) if known is None else known
             self._remembered[text] = embedding
             while len(self._remembered) > REMEMBERED:
                 self._remembered.popitem(last=False)
         return embedding
 
     @torch.inference_mode()
-    def _encoded(self, text: str) -> Tensor:
+    def _encoded(self, text: str, on_layer: OnLayer) -> Tensor:
         read = self._tokenizer(
             [text],
             padding="max_length",
@@ -82,8 +88,24 @@ class TextEncoder:
             return_tensors="pt",
         )
         present = read.attention_mask.to(self._device)  # [1,512]
-        states = self._model(read.input_ids.to(self._device), present).last_hidden_state  # [1,512,text_dim]
+        with self._heard(on_layer):
+            states = self._model(read.input_ids.to(self._device), present).last_hidden_state  # [1,512,text_dim]
         return torch.where(present[..., None].bool(), states, torch.zeros_like(states))
+
+    @contextmanager
+    def _heard(self, on_layer: OnLayer) -> Generator[None]:
+        """Meanwhile, ``on_layer`` hears of every layer that has done its work (on a GPU, been given it)."""
+        layers = self._model.encoder.block
+
+        def hook(index: int) -> Callable[..., None]:
+            return lambda *_: on_layer((index + 1) / len(layers))
+
+        handles = [layer.register_forward_hook(hook(index)) for index, layer in enumerate(layers)]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
 
 def _sound(model: Any, where: str | Path) -> None:

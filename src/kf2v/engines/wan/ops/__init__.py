@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -19,6 +20,7 @@ from kf2v.engines.wan.ops.attention import Attention, AttentionName, Unusable
 from kf2v.engines.wan.ops.attention import attention as choose
 from kf2v.engines.wan.ops.linear import Activations, LinearKind, Rows, Weights
 from kf2v.engines.wan.ops.norm import Norms, TorchNorms
+from kf2v.engines.wan.ops.rope import rope
 
 __all__ = [
     "Activations",
@@ -36,6 +38,12 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 NormName: TypeAlias = Literal["torch", "triton"]
+
+#: the trial of norms: tokens of a grid, and heads of a width each, as Wan's 14B have them
+TRIAL_GRID, TRIAL_HEADS, TRIAL_HEAD_DIM = (2, 2, 4), 40, 128
+#: how far a fused norm may be from the reference's in bf16 and in fp8 rows, as a share of its length: what one rounding
+#: the other way makes, twice
+TRIAL_APART, TRIAL_ROWS_APART = 0.01, 0.06
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +121,12 @@ def _called(device: torch.device, able: tuple[int, int]) -> str:
     return f"{torch.cuda.get_device_name(device)} (compute capability {able[0]}.{able[1]})"
 
 
+def tried(kind: LinearKind, device: torch.device) -> tuple[LinearKind, tuple[str, ...]]:
+    """``kind`` of linear layers, or what comes nearest to it on ``device``; and why others were passed over."""
+    passed: list[str] = []
+    return _linear(kind, device, passed), tuple(passed)
+
+
 def _linear(kind: LinearKind, device: torch.device, passed: list[str]) -> LinearKind:
     if kind == "native":
         return kind
@@ -160,9 +174,52 @@ def _norms(name: NormName, device: torch.device, passed: list[str]) -> Norms:
         from kf2v.engines.wan.ops.kernels import TritonNorms
 
         norms = TritonNorms()
-        x = torch.ones(4, 64, dtype=torch.bfloat16, device=device)
-        norms.gelu(x, rows=False)
+        _try_norms(norms, device)
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:  # noqa: BLE001  # a broken compiler shows itself in many ways; torch does the same work
         passed.append(f"triton: {type(error).__name__}: {(str(error).splitlines() or [''])[0][:160]}")
         return TorchNorms()
     return norms
+
+
+def _try_norms(norms: Norms, device: torch.device) -> None:
+    """Raises RuntimeError unless every operation of ``norms`` does a small problem as the reference does."""
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(*shape: int, dtype: torch.dtype = torch.bfloat16) -> Tensor:
+        return torch.randn(*shape, generator=generator).to(device, dtype)
+
+    d, angles = TRIAL_HEADS * TRIAL_HEAD_DIM, rope(TRIAL_HEAD_DIM, TRIAL_GRID, device)
+    length, eps = len(angles.cos), 1e-6
+    x, y, qkv = drawn(length, d), drawn(length, d), drawn(length, 3 * d)
+    factor, offset, gate = (drawn(d, dtype=torch.float32) for _ in range(3))
+    q_weight, k_weight = drawn(d), drawn(d)
+    trials: dict[str, Callable[[Norms], tuple[Activations, ...]]] = {
+        "turned": lambda n: n.turned(qkv.clone(), q_weight, k_weight, angles, eps),
+        "rms": lambda n: (n.rms(x.clone(), q_weight, eps),),
+        "rows": lambda n: (n.rows(x.clone()),),
+        "steered": lambda n: (n.steered(x.clone(), y.clone(), 9.0, 2.5, 0.25),),
+    }
+    for rows in (False, True):
+        out = " in rows" if rows else ""
+        trials |= {
+            f"modulated{out}": lambda n, rows=rows: (n.modulated(x.clone(), factor, offset, eps, rows=rows),),
+            f"gelu{out}": lambda n, rows=rows: (n.gelu(x.clone(), rows=rows),),
+            f"added{out}": lambda n, rows=rows: n.added(x.clone(), y, gate, factor, offset, eps, rows=rows),
+            f"added plainly{out}": lambda n, rows=rows: n.added(x.clone(), y, None, factor, offset, eps, rows=rows),
+        }
+    reference = TorchNorms()
+    for name, trial in trials.items():
+        for found, expected in zip(trial(norms), trial(reference), strict=True):
+            _expect_alike(name, found, expected)
+
+
+def _expect_alike(name: str, found: Activations, expected: Activations) -> None:
+    if isinstance(found, Rows) != isinstance(expected, Rows):
+        raise RuntimeError(f"on a trial {name} comes in another form")
+    least = TRIAL_ROWS_APART if isinstance(expected, Rows) else TRIAL_APART
+    one, other = (linears.dense(each, torch.float32) for each in (found, expected))
+    apart = float((one - other).norm() / other.norm()) if one.shape == other.shape else float("nan")
+    if not apart <= least:
+        raise RuntimeError(f"on a trial {name} is wrong (apart by {apart:.3f} of its length)")

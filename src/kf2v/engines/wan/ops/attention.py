@@ -19,7 +19,6 @@ from typing import Any, Literal, Protocol, TypeAlias
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from kf2v.engines.wan.ops.linear import E4M3, E4M3_MAX, TINY, Activations, Rows, dense
 
@@ -72,14 +71,22 @@ class Sdpa:
 
 
 class Cudnn:
-    """cuDNN's kernel in bf16 or fp16, through torch."""
+    """cuDNN's kernel in bf16 or fp16, through torch.
+
+    Called by its own name: ``sdpa_kernel`` would choose it for all threads of the process, of which others attend
+    meanwhile to what it cannot do.
+    """
 
     name: AttentionName = "cudnn"
 
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        if q.dtype not in (torch.bfloat16, torch.float16):
+            raise Unusable(f"cuDNN's attention is for bf16 and fp16, not {q.dtype}")
+        query, key, value = (_four(x) for x in (q, k, v))  # [1, N, L, D]
         try:
-            with sdpa_kernel(SDPBackend.CUDNN_ATTENTION):
-                return _sdpa(q, k, v)
+            attend = torch.ops.aten._scaled_dot_product_cudnn_attention
+            out = attend(query, key, value, None, False)[0]  # no bias, and nothing kept for a way back
+            return out[0].transpose(0, 1).flatten(-2)
         except RuntimeError as error:
             if isinstance(error, torch.OutOfMemoryError):
                 raise
