@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -20,9 +21,10 @@ from kf2v.engines.wan.checkpoint import CheckpointError, open_bundle, verify
 from kf2v.engines.wan.checkpoint.header import read_header
 from kf2v.engines.wan.checkpoint.torch_file import read_torch_file
 from kf2v.engines.wan.family import DitShape
-from kf2v.engines.wan.weights import Weights
+from kf2v.engines.wan.weights import Weights, located, snapshot
 from wan import layouts, tiny
 
+FOLDERS = ("transformer", "transformer_2")
 DIT = f"transformer/{layouts.WEIGHTS}"
 
 
@@ -234,6 +236,10 @@ CHANGES: dict[str, tuple[Callable[[layouts.Tensors], layouts.Tensors], str]] = {
         lambda t: {**t, "blocks.0.attn1.to_q.weight_scale": torch.ones(24, 1)},
         "blocks.0.attn1.to_q.weight_scale without a matrix in fp8",
     ),
+    "one scale of many": (
+        lambda t: {n: v for n, v in layouts.scaled(t).items() if n != "blocks.0.attn1.to_q.weight_scale"},
+        "1 of 24 matrices in fp8 have no scale, as blocks.0.attn1.to_q.weight",
+    ),
     "scale of another size": (
         lambda t: {**layouts.scaled(t), "blocks.0.attn1.to_q.weight_scale": torch.ones(3, 8)},
         "blocks.0.attn1.to_q.weight_scale is F32 [3, 8], for 24 rows",
@@ -267,6 +273,33 @@ def test_values_that_cannot_be_are_found_at_load_and_by_verify(flf2v: Path, faul
         bundle.experts[0].read(name)
     with pytest.raises(CheckpointError, match=f"{name} .*{said}"):
         verify(bundle)
+
+
+@pytest.mark.parametrize("rows", [True, False])
+@pytest.mark.parametrize(
+    ("scale", "said"),
+    [
+        (0.0, "has a scale of 0"),
+        (-1.0, "has a scale of -1"),
+        (1e30, r"has a scale of 1e\+30"),
+        (1e-30, "has a scale of 1e-30"),
+        (math.inf, "has a scale with NaN or infinity"),
+        (math.nan, "has a scale with NaN or infinity"),
+    ],
+)
+def test_scales_that_cannot_be_are_found_at_load(flf2v: Path, scale: float, said: str, rows: bool) -> None:
+    name = "blocks.0.attn1.to_q.weight"
+    layouts.rewritten(
+        flf2v / DIT,
+        lambda t: {
+            **layouts.scaled(t, rows=rows),
+            f"{name}_scale": torch.full((24, 1) if rows else (), scale),
+        },
+    )
+    (source,) = open_bundle(Weights(model="x", base=str(flf2v))).experts
+    with pytest.raises(CheckpointError, match=f"{name} {said}"):
+        source.read(name)
+    source.read("blocks.0.attn1.to_k.weight")
 
 
 def test_all_faults_are_told_in_one_message_and_the_rest_is_counted(flf2v: Path) -> None:
@@ -349,6 +382,66 @@ def test_two_high_noise_files_are_noticed_by_name_and_by_content(tmp_path: Path,
     assert f"holds the same values as {copies['two']}" in refusal(a14b_dir, copies["one"], copies["two"])
     assert "is named for both noise levels" in refusal(a14b_dir, copies["one"], copies["one"])
     open_bundle(Weights(model="x", base=str(a14b_dir), experts=(str(copies["a_high"]), str(copies["c_low"]))))
+
+
+@pytest.mark.parametrize("names", [("high_noise_model", "low_noise_model"), ("transformer", "transformer_2")])
+def test_swapped_experts_are_noticed_by_their_folders(tmp_path: Path, a14b_dir: Path, names: tuple[str, str]) -> None:
+    high, low = (
+        Path(shutil.copytree(a14b_dir / folder, tmp_path / name)) for folder, name in zip(FOLDERS, names, strict=True)
+    )
+    for swapped in ((low, high), (low / layouts.WEIGHTS, high / layouts.WEIGHTS)):
+        assert "are low- and high-noise by name; name high, then low" in refusal(a14b_dir, *swapped)
+        open_bundle(Weights(model="x", base=str(a14b_dir), experts=tuple(map(str, reversed(swapped)))))
+
+
+def test_experts_of_two_collections_may_both_lie_in_a_folder_called_transformer(tmp_path: Path, a14b_dir: Path) -> None:
+    folders = [
+        Path(shutil.copytree(a14b_dir / name, tmp_path / which / "transformer"))
+        for which, name in zip("ab", FOLDERS, strict=True)
+    ]
+    open_bundle(Weights(model="x", base=str(a14b_dir), experts=tuple(map(str, folders))))
+
+
+@pytest.mark.parametrize(
+    ("reference", "said"),
+    [
+        ("", "names nothing"),
+        ("a\0b", "names nothing"),
+        ("~nobody-of-that-name/x", "is in the home of a user who is not known here"),
+        ("/" + "x" * 5000, "cannot be read: File name too long"),
+        ("x" * 5000, "is neither there nor a name on the hub"),
+        ("owner/" + "x" * 5000, "cannot be read: File name too long"),
+    ],
+)
+def test_a_reference_that_can_be_none_is_one_short_sentence(reference: str, said: str) -> None:
+    with pytest.raises(CheckpointError, match=said) as caught:
+        open_bundle(Weights(model="x", base=reference))
+    assert len(str(caught.value)) < 600
+
+
+def test_a_variant_that_there_is_none_of_is_told_those_there_are() -> None:
+    with pytest.raises(CheckpointError, match="runs on distilled, distilled-bf16, distilled-fp8, lora, full, a path"):
+        open_bundle(Weights(model="wan2.2-kf2v-flash", base="distilled-fp9"))
+
+
+def forbidden(*_: object, **__: object) -> object:
+    raise PermissionError(errno.EACCES, "Permission denied", "/of/another/user")
+
+
+def test_a_cache_of_another_user_is_told_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_text", forbidden)
+    with pytest.raises(CheckpointError, match=r"^/of/another/user: cannot be read: Permission denied"):
+        located("owner/name", tmp_path)
+    assert snapshot("owner/name", tmp_path) is None
+
+
+@pytest.mark.parametrize("refused", ["exists", "is_dir", "iterdir"])
+def test_a_directory_of_another_user_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    monkeypatch.setattr(Path, refused, forbidden)
+    with pytest.raises(CheckpointError, match=r"^/of/another/user: cannot be read: Permission denied"):
+        open_bundle(Weights(model="x", base=str(tmp_path)))
 
 
 def test_a_file_in_the_place_of_a_name_on_the_hub_is_explained(a14b_dir: Path) -> None:

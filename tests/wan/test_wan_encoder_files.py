@@ -302,6 +302,118 @@ def test_wans_files_of_something_else_or_cut_short_are_refused(
             look()
 
 
+@pytest.mark.parametrize(
+    ("component", "file", "name"),
+    [
+        ("text_encoder", "text_encoder/model.safetensors", "encoder.block.1.layer.1.DenseReluDense.wi_0.weight"),
+        ("image_encoder", "image_encoder/model.safetensors", "encoder.layers.0.self_attn.q_proj.weight"),
+        ("vae", "vae/diffusion_pytorch_model.safetensors", "decoder.conv_in.weight"),
+    ],
+)
+@pytest.mark.parametrize(("value", "said"), [(math.nan, "NaN"), (math.inf, "infinity"), (0.0, "is all zeros")])
+def test_values_that_cannot_be_are_refused_at_load(
+    tmp_path: Path, flf2v_dir: Path, component: str, file: str, name: str, value: float, said: str
+) -> None:
+    folder = copied(flf2v_dir, tmp_path / "bad")
+    layouts.rewritten(
+        folder / file, lambda t: {n: torch.full_like(v, value) if n.endswith(name) else v for n, v in t.items()}
+    )
+    with pytest.raises(CheckpointError, match=f"{component}: .*{name} .*{said}"):
+        getattr(components, component)(open_bundle(Weights(model="x", base=str(folder))), torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    ("component", "file", "name"),
+    [
+        ("text_encoder", components.TEXT_FILE, "blocks.0.ffn.fc1.weight"),
+        ("image_encoder", components.IMAGE_FILE, "visual.transformer.0.mlp.0.weight"),
+        ("vae", components.VAE_FILE, "conv2.weight"),
+    ],
+)
+def test_values_of_wans_files_that_cannot_be_are_refused_at_load(
+    tmp_path: Path, wan_dir: Path, component: str, file: str, name: str
+) -> None:
+    opened = open_bundle(Weights(model="x", base=str(copied(wan_dir, tmp_path / "wan"))))
+    tensors = torch.load(wan_dir / file, weights_only=True)
+    torch.save({**tensors, name: torch.full_like(tensors[name], math.nan)}, opened.base / file)
+    with pytest.raises(CheckpointError, match=f"{file}: .* has NaN"):
+        getattr(components, component)(opened, torch.float32)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+TOKENIZERS = {
+    "missing": (Path.unlink, "has neither tokenizer.json nor spiece.model"),
+    "empty": (lambda path: path.write_bytes(b""), "tokenizer.json: is empty"),
+    "cut short": (cut, "tokenizer.json: is no tokenizer"),
+    "of another kind": (lambda path: path.write_text("[]"), "tokenizer.json: is no tokenizer"),
+}
+
+
+@pytest.mark.parametrize("layout", ["diffusers", "wan"])
+@pytest.mark.parametrize("fault", TOKENIZERS)
+def test_half_a_tokenizer_is_refused_at_start_and_at_load(
+    tmp_path: Path, flf2v_dir: Path, wan_dir: Path, layout: str, fault: str
+) -> None:
+    """Transformers would invent a vocabulary of four words, and no film would heed its prompt."""
+    spoil, said = TOKENIZERS[fault]
+    folder = copied(flf2v_dir if layout == "diffusers" else wan_dir, tmp_path / "half")
+    spoil(folder / ("tokenizer" if layout == "diffusers" else components.TOKENIZER_FOLDER) / "tokenizer.json")
+    opened = open_bundle(Weights(model="x", base=str(folder)))
+    for look in (components.present, components.tokenizer, verify):
+        with pytest.raises(CheckpointError, match=said):
+            look(opened)
+
+
+def test_a_tokenizer_that_knows_no_words_is_refused(tmp_path: Path, flf2v_dir: Path) -> None:
+    folder = copied(flf2v_dir, tmp_path / "dumb")
+    path = folder / "tokenizer/tokenizer.json"
+    read = json.loads(path.read_text())
+    read["model"]["vocab"] = read["model"]["vocab"][:3]
+    path.write_text(json.dumps(read))
+    with pytest.raises(CheckpointError, match="tokenizer: knows no difference between cat and bridge"):
+        components.tokenizer(open_bundle(Weights(model="x", base=str(folder))))
+
+
+def test_a_tokenizer_with_more_words_than_wans_text_encoder_is_refused_at_load(tmp_path: Path, wan_dir: Path) -> None:
+    folder = copied(wan_dir, tmp_path / "wan")
+    tensors = torch.load(wan_dir / components.TEXT_FILE, weights_only=True)
+    fewer = tensors["token_embedding.weight"][:32].clone()
+    torch.save({**tensors, "token_embedding.weight": fewer}, folder / components.TEXT_FILE)
+    with pytest.raises(CheckpointError, match=r"tokenizer.json: has \d+ tokens, and the text encoder 32"):
+        components.text_encoder(open_bundle(Weights(model="x", base=str(folder))), torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("component", "field", "value", "said"),
+    [
+        ("text_encoder", "d_model", 48, "d_model is 48, and this transformer needs 32"),
+        ("text_encoder", "vocab_size", 32, r"tokenizer.json: has \d+ tokens, and the text encoder 32"),
+        ("text_encoder", "vocab_size", "many", "vocab_size is 'many', not a count"),
+        ("image_encoder", "hidden_size", 1024, "hidden_size is 1024, and this transformer needs 16"),
+        ("vae", "z_dim", 48, "z_dim is 48, and this transformer needs 16"),
+    ],
+)
+def test_components_of_another_model_are_refused_at_start_and_at_load(
+    tmp_path: Path, flf2v_dir: Path, component: str, field: str, value: object, said: str
+) -> None:
+    folder = copied(flf2v_dir, tmp_path / "other")
+    config = folder / component / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), field: value}))
+    opened = open_bundle(Weights(model="x", base=str(folder)))
+    for look in (components.present, verify):
+        with pytest.raises(CheckpointError, match=said):
+            look(opened)
+
+
+def test_a_text_encoder_of_another_width_in_wans_file_is_refused_at_load(wan_bundle: Bundle) -> None:
+    wider = replace(wan_bundle, shape=replace(wan_bundle.shape, text_dim=64))
+    with pytest.raises(CheckpointError, match="d_model is 32, and this transformer needs 64"):
+        components.text_encoder(wider, torch.float32)
+
+
 def test_one_bad_component_does_not_hide_another(tmp_path: Path, flf2v_dir: Path) -> None:
     folder = copied(flf2v_dir, tmp_path / "bad")
     shutil.rmtree(folder / "tokenizer")

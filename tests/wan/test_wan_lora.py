@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -237,7 +238,23 @@ FAULTS: dict[str, tuple[layouts.Tensors, str]] = {
     ),
     "ranks": (
         {f"{AT}.lora_A.weight": torch.randn(8, 24), f"{AT}.lora_B.weight": B},
-        "the change [24, 4, 8, 24]",
+        "the change [24, 4] times [8, 24]",
+    ),
+    "vectors, which together look like the matrix": (
+        {f"{AT}.lora_down.weight": torch.randn(24), f"{AT}.lora_up.weight": torch.randn(24)},
+        "blocks.0.attn1.to_q.weight is [24, 24], the change [24] times [24]",
+    ),
+    "no rank": (
+        {f"{AT}.lora_down.weight": torch.randn(0, 24), f"{AT}.lora_up.weight": torch.randn(24, 0)},
+        "the change [24, 0] times [0, 24]",
+    ),
+    "two alphas": (
+        {f"{AT}.lora_A.weight": A, f"{AT}.lora_B.weight": B, f"{AT}.alpha": torch.ones(2)},
+        f"{AT}.alpha is [2], not one number",
+    ),
+    "empty alpha": (
+        {f"{AT}.lora_A.weight": A, f"{AT}.lora_B.weight": B, f"{AT}.alpha": torch.ones(0)},
+        f"{AT}.alpha is [0], not one number",
     ),
     "half": ({f"{AT}.lora_A.weight": A}, "has half of the change to blocks.0.attn1.to_q"),
     "twice": (
@@ -285,7 +302,29 @@ def test_a_lora_for_one_side_of_a_model_without_sides_is_refused(tmp_path: Path,
 def test_a_strength_so_large_that_it_overflows_is_found_out(tmp_path: Path, flf2v_dir: Path) -> None:
     file = layouts.save(tmp_path / "lora.safetensors", {"head.diff_m": torch.full((1, 2, 24), 1e38)})
     (source,) = opened(flf2v_dir, Lora(file=str(file), strength=1e3))
-    with pytest.raises(CheckpointError, match="scale_shift_table has NaN or infinity"):
+    with pytest.raises(CheckpointError, match="scale_shift_table so that it has NaN or infinity") as caught:
+        source.read("scale_shift_table")
+    assert str(caught.value).startswith(f"{file} at strength 1000")
+
+
+@pytest.mark.parametrize("strength", [float("nan"), float("inf")])
+def test_a_strength_that_is_no_number_is_not_blamed_on_the_base(
+    tmp_path: Path, flf2v_dir: Path, strength: float
+) -> None:
+    file = layouts.save(tmp_path / "lora.safetensors", {"head.diff_m": torch.ones(1, 2, 24)})
+    with pytest.raises(CheckpointError, match=f"lora.safetensors: is asked for at strength {strength}"):
+        opened(flf2v_dir, Lora(file=str(file), strength=strength))
+
+
+def test_a_damaged_base_is_not_blamed_on_the_lora(tmp_path: Path, flf2v_dir: Path) -> None:
+    base = Path(shutil.copytree(flf2v_dir, tmp_path / "base"))
+    layouts.rewritten(
+        base / "transformer" / layouts.WEIGHTS,
+        lambda t: {**t, "scale_shift_table": torch.full_like(t["scale_shift_table"], torch.nan)},
+    )
+    file = layouts.save(tmp_path / "lora.safetensors", {"head.diff_m": torch.ones(1, 2, 24)})
+    (source,) = opened(base, Lora(file=str(file)))
+    with pytest.raises(CheckpointError, match=f"{layouts.WEIGHTS}: scale_shift_table has NaN"):
         source.read("scale_shift_table")
 
 
@@ -296,6 +335,12 @@ def test_a_strength_so_large_that_it_overflows_is_found_out(tmp_path: Path, flf2
         ("owner/low-res:Wan2.2-I2V-HighNoise-v1.safetensors", "high"),
         ("/models/high/x_LOW.safetensors", "low"),
         ("low.safetensors", "low"),
+        ("/models/high_noise_model/diffusion_pytorch_model.safetensors", "high"),
+        ("/models/low-noise/x.safetensors", "low"),
+        ("owner/name:LowNoise/x.safetensors", "low"),
+        ("/models/low/x.safetensors", "low"),
+        ("/models/low-vram/x.safetensors", None),
+        ("/models/transformer_2/x.safetensors", None),
         ("slow_motion_yellow_glow.safetensors", None),
         ("highlights-flow.safetensors", None),
         ("high_and_low.safetensors", None),

@@ -14,8 +14,8 @@ from kf2v.engines.wan.checkpoint.source import TensorSource
 from kf2v.engines.wan.checkpoint.structure import check_structure, described
 from kf2v.engines.wan.checkpoint.values import Checked
 from kf2v.engines.wan.family import A14B, FLF2V, DitShape, Family
-from kf2v.engines.wan.fault import CheckpointError
-from kf2v.engines.wan.weights import Lora, Weights, located
+from kf2v.engines.wan.fault import CheckpointError, readable
+from kf2v.engines.wan.weights import Lora, Weights, located, variants
 
 #: diffusers' and Wan's folders of the transformers, high-noise first
 FOLDERS: Mapping[str, tuple[str, str]] = {
@@ -51,7 +51,11 @@ def open_bundle(weights: Weights) -> Bundle:
 
     Raises CheckpointError: not here, cut short, another model, shapes that do not fit, two of the same expert.
     """
-    base = located(weights.base)
+    with readable(weights.base):
+        return _opened(weights, _base(weights))
+
+
+def _opened(weights: Weights, base: Path) -> Bundle:
     layout, shape, own = _described_base(base)
     places = [(located(expert),) for expert in weights.experts] or own
     family = _family(base, shape, len(places))
@@ -73,8 +77,24 @@ def open_bundle(weights: Weights) -> Bundle:
     )
 
 
+def _base(weights: Weights) -> Path:
+    try:
+        return located(weights.base)
+    except CheckpointError as error:
+        known = variants(weights.model)
+        if not known or "/" in weights.base:
+            raise
+        remedy = f"{weights.model} runs on {', '.join(known)}, a path, owner/name or owner/name:file"
+        raise CheckpointError(error.where, error.found, remedy) from error
+
+
 def layout_of(base: Path) -> Literal["diffusers", "wan"]:
     """Whose directory ``base`` is. Raises CheckpointError."""
+    with readable(base):
+        return _layout_of(base)
+
+
+def _layout_of(base: Path) -> Literal["diffusers", "wan"]:
     if not base.is_dir():
         remedy = "name a directory as base, with encoders and VAE, and this file among the experts"
         raise CheckpointError(base, "is a file, not a directory" if base.exists() else "is not there", remedy)
@@ -148,17 +168,34 @@ def _expert(paths: Sequence[Path]) -> Files:
 
 
 def side_of(reference: str) -> Literal["high", "low"] | None:
-    """Which expert a file is for by its name: ``x_high_noise``, ``HighNoise``; ``slow`` and ``flow`` say nothing."""
-    name = Path(reference.rpartition(":")[2]).name.lower()
-    found = {match[1] for match in re.finditer(r"(?<![a-z])(high|low)(?=noise|[^a-z]|$)", name)}
+    """Which expert a file is for by its name: ``x_high_noise``, ``HighNoise``; ``slow`` and ``flow`` say nothing.
+
+    A file whose name says nothing goes by its folder, ``high_noise_model`` or ``low``, but not ``low-vram``.
+    """
+    path = Path(reference.rpartition(":")[2])
+    found = set(re.findall(r"(?<![a-z])(high|low)(?=noise|[^a-z]|$)", path.name.lower()))
+    if not found:
+        folder = path.parent.name.lower()
+        named = re.search(r"(?<![a-z])(high|low)[-_ ]?noise(?:[-_ ]?model)?$", folder) or re.match(
+            "(high|low)$", folder
+        )
+        found = {named[1]} if named else set()
     return ("high" if "high" in found else "low") if len(found) == 1 else None
 
 
 def _check_order(experts: tuple[str, ...]) -> None:
-    """File names usually say which is which."""
+    """Names of files and folders usually say which is which."""
     said = [side_of(expert) for expert in experts]
+    if [_diffusers_folder(expert) for expert in experts] == [*reversed(FOLDERS["diffusers"])]:
+        said = ["low", "high"]
     if said in (["low", "high"], ["low", "low"], ["high", "high"]):
         raise CheckpointError(", ".join(experts), f"are {said[0]}- and {said[1]}-noise by name", "name high, then low")
+
+
+def _diffusers_folder(reference: str) -> str:
+    """``transformer`` or ``transformer_2``, if the file lies in one or the folder itself is named."""
+    path = Path(reference.rpartition(":")[2])
+    return next((name for name in (path.name, path.parent.name) if name in FOLDERS["diffusers"]), "")
 
 
 def _check_twins(sources: Sequence[Files]) -> None:

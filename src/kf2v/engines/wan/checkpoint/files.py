@@ -235,3 +235,10 @@ def _check_quantisation(where: str, places: Mapping[str, Place], scales: Mapping
         if scale.entry.shape not in ((), (1,), (1, 1), (rows,), (rows, 1)) or scale.entry.dtype not in READABLE[:3]:
             found = f"{scale.name} is {scale.entry.dtype} {list(scale.entry.shape)}, for {rows} rows"
             raise CheckpointError(where, found, "one scale for the matrix or one for each row is read")
+    matrices = sorted(
+        n for n, place in places.items() if place.entry.dtype == "F8_E4M3" and len(place.entry.shape) == 2
+    )
+    bare = [name for name in matrices if name not in scales]
+    if scales and bare:
+        found = f"{len(bare)} of {len(matrices)} matrices in fp8 have no scale, as {bare[0]}"
+        raise CheckpointError(where, found, "the file is incomplete: fetch it again")

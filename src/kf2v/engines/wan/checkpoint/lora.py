@@ -82,6 +82,8 @@ class LoraFile:
 
 def read_lora(path: Path, strength: float = 1.0) -> LoraFile:
     """Read the header of ``path`` and sort its tensors. Raises CheckpointError."""
+    if not math.isfinite(strength):
+        raise CheckpointError(path, f"is asked for at strength {strength}", "give it a finite number")
     header = read_header(path)
     modules: dict[str, dict[str, Place]] = {}
     strangers: list[str] = []
@@ -204,30 +206,45 @@ class Merged:
         total = stored.to(torch.float32)
         for lora, change in changes:
             total = total + lora.strength * _delta(change, total)
-        return total.to(self.dtype(name))
+        merged = total.to(self.dtype(name))
+        if (ailment := ailment_of(merged)) and not ailment_of(stored):
+            blamed = " and ".join(f"{lora.path} at strength {lora.strength:g}" for lora, _ in changes)
+            raise CheckpointError(blamed, f"changes {name} so that it {ailment}", "use another LoRA, or less of it")
+        return merged
 
 
 def _check_fit(source: TensorSource, lora: LoraFile) -> None:
     present = set(source.names())
     missing = sorted(name for name in lora.changes if name not in present)
     unlike = [
-        f"{name} is {list(source.shape(name))}, the change {list(shape)}"
+        fault
         for name, change in sorted(lora.changes.items())
-        if name in present and (shape := _shape(change)) != _flat_shape(source.shape(name), change)
+        if name in present and (fault := _misfit(name, source.shape(name), change))
     ]
     faults = [*([f"{len(missing)} tensors it changes are not there: {listed(missing)}"] if missing else []), *unlike]
     if faults:
         raise CheckpointError(lora.path, f"does not fit {source.where}: {told(faults)}", REMEDY)
 
 
+def _misfit(name: str, shape: tuple[int, ...], change: Change) -> str:
+    """What keeps ``change`` from being added to a tensor of ``shape``; empty if nothing does."""
+    if change.alpha is not None and math.prod(change.alpha.entry.shape) != 1:
+        return f"{change.alpha.name} is {list(change.alpha.entry.shape)}, not one number"
+    if change.diff is None:
+        assert change.up is not None and change.down is not None
+        up, down = change.up.entry.shape, change.down.entry.shape
+        if len(up) < 2 or len(down) < 2 or up[1] != down[0] or not up[1] or any(side != 1 for side in up[2:]):
+            return f"{name} is {list(shape)}, the change {list(up)} times {list(down)}"
+    changed = _shape(change)
+    return "" if changed == _flat_shape(shape, change) else f"{name} is {list(shape)}, the change {list(changed)}"
+
+
 def _shape(change: Change) -> tuple[int, ...]:
+    """Of matrices that can be multiplied."""
     if change.diff is not None:
         return change.diff.entry.shape
     assert change.up is not None and change.down is not None
-    up, down = change.up.entry.shape, change.down.entry.shape
-    if len(up) < 2 or len(down) < 2 or up[1] != down[0] or any(side != 1 for side in up[2:]):
-        return (*up, *down)  # fits nothing
-    return (up[0], math.prod(down[1:]))
+    return (change.up.entry.shape[0], math.prod(change.down.entry.shape[1:]))
 
 
 def _flat_shape(shape: tuple[int, ...], change: Change) -> tuple[int, ...]:

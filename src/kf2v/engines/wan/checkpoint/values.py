@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +12,10 @@ from kf2v.engines.wan.fault import CheckpointError
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
+
+#: between which the largest scale of a matrix in e4m3 lies (values there reach 448): far outside of what weights are
+SCALES = (1e-10, 1e3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +45,16 @@ class Checked:
 
 
 def ailment_of(stored: Stored) -> str:
-    """What is wrong with the values: NaN or infinity, or a matrix of nothing but zeros. Empty if all is well."""
+    """What is wrong with the values: none, NaN or infinity, a matrix of nothing but zeros, scales that no weight has.
+
+    Empty if all is well.
+    """
     import torch
 
     if isinstance(stored, Scaled):
-        return ailment_of(stored.scale) or ailment_of(stored.values)
+        return ailment_of(stored.values) or _ailment_of_scale(stored.scale)
+    if not stored.numel():
+        return "has no values"
     if stored.dtype is torch.float8_e4m3fn:
         bits = stored.view(torch.uint8) & 0x7F  # e4m3fn: 0x7F is NaN whatever the sign, and there is no infinity
         low, high = int(bits.min()), int(bits.max())
@@ -53,3 +63,13 @@ def ailment_of(stored: Stored) -> str:
     if not (torch.isfinite(low) and torch.isfinite(high)):
         return "has NaN or infinity in it"
     return "is all zeros" if stored.ndim >= 2 and not low and not high else ""
+
+
+def _ailment_of_scale(scale: Tensor) -> str:
+    """Scales are above 0; a row of zeros may have a tiny one, but no matrix has only such."""
+    low, high = (float(bound) for bound in scale.aminmax())
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "has a scale with NaN or infinity in it"
+    if low <= 0 or not SCALES[0] <= high <= SCALES[1]:
+        return f"has a scale of {low if low <= 0 else high:g}"
+    return ""
