@@ -170,10 +170,16 @@ def test_patience_that_ends_leaves_the_task_alone(kf2v: Kf2v, pointed: Endpoint)
     assert not pointed.of("POST", "/cancel")
 
 
+def _hearing_ctrl_c() -> None:
+    """As at a terminal: a shell makes what it runs in the background deaf to Ctrl-C, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_ctrl_c_detaches_and_says_how_to_come_back(pointed: Endpoint) -> None:
     pointed.states = [{"task_status": "RUNNING"}]
     command = [sys.executable, "-m", "kf2v", "tasks", "wait", "task-1"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as waiting:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stderr=pipe, stdout=pipe, text=True, preexec_fn=_hearing_ctrl_c) as waiting:
         assert waiting.stderr is not None
         assert waiting.stderr.readline() == "RUNNING\n"
         os.kill(waiting.pid, signal.SIGINT)

@@ -119,7 +119,7 @@ def test_the_list_tells_size_licence_memory_and_who_trained_it(kf2v: Kf2v) -> No
     flash = next(line for line in lines if line.startswith(f"{FLASH}:distilled "))
     assert flash.split()[1] == "126"
     assert "Apache-2.0" in flash
-    assert "bf16 76, fp8 47, low-vram 8 " in flash
+    assert "bf16 76, fp8 48, low-vram 10 " in flash
     assert "community practice" in flash
     assert "LightX2V" in flash
     plus = next(line for line in lines if line.startswith("wan2.1-kf2v-plus:full"))
