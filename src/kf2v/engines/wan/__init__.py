@@ -19,7 +19,6 @@ import structlog
 
 from kf2v.engines import EngineUnavailable, Scene, Watch
 from kf2v.engines.wan.checkpoint import Bundle, CheckpointError, open_bundle
-from kf2v.engines.wan.colour import Ends
 from kf2v.engines.wan.fault import CompanyBroken
 from kf2v.engines.wan.geometry import FPS, generation_size, resized
 from kf2v.engines.wan.profiles import GB, Options, Plan, choose, fits, needed
@@ -126,6 +125,7 @@ class Wan:
         return Clip(size=size, fps=FPS, count=self._options.frames, frames=frames)
 
     def _frames(self, scene: Scene, wanted: Weights, vae: Vae, latents: Tensor, watch: _Stopwatch) -> Iterator[Frame]:
+        from kf2v.engines.wan.colour import Ends
         from kf2v.engines.wan.film import developed
 
         count = self._options.frames
