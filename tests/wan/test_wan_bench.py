@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -90,6 +91,18 @@ def test_the_command_without_a_reference_says_no_ratio_and_no_difference(capsys:
 
 
 @pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(("words", "schedule", "forwards"), [((), "unipc-50", 100), (("--steps", "3"), "unipc-3", 6)])
+def test_random_weights_take_the_steps_of_the_variant_or_those_asked_for(
+    words: tuple[str, ...], schedule: str, forwards: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wanted = ("--weights", "tiny", "--frames", "5", "--cold", "--json", "-q", "-m", "wan2.1-kf2v-plus", *words)
+    code, out, err = told(capsys, *wanted)
+    assert code == 0, err
+    found = json.loads(out)
+    assert (found["schedule"], found["forwards"]) == (schedule, forwards)
+
+
+@pytest.mark.usefixtures("tiny")
 def test_the_command_runs_on_the_owners_own_weights(
     capsys: pytest.CaptureFixture[str], flf2v_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,6 +130,9 @@ def film_sizes() -> dict[str, int]:
         (("--weights", "tiny", "--frames", "8"), 2, "4k + 1"),
         (("--weights", "random", "-r", "4K"), 2, "480P"),
         (("-m", "nobody"), 2, "none of"),
+        (("--weights", "tiny", "-r", "999P"), 2, "tiny weights make 64x48"),
+        (("--weights", "random", "-r", "999P"), 2, "not 999P"),
+        (("--weights", "tiny", "--steps", "3"), 2, "are distilled"),
         ((), 1, "models pull"),
     ],
 )
@@ -168,6 +184,28 @@ def test_a_step_is_walked_and_what_it_found_can_be_kept(name: str) -> None:
     assert {"torch", "diffusers", "triton"} < set(kept["versions"])
     assert kept["machine"]["gpu"]["name"] == "none: the CPU"
     assert len(bench.table(result).splitlines()) > 2
+
+
+#: what only pictures, encoders and films need: all that is installed here but PyTorch, Triton, NumPy and structlog
+BEYOND = ("cv2", "PIL", "av", "diffusers", "transformers", "accelerate", "safetensors", "sentencepiece", "ftfy")
+
+
+@pytest.mark.parametrize("name", ["roofline", "dit"])
+def test_what_measures_the_transformer_alone_needs_structlog_and_numpy_beside_pytorch(name: str) -> None:
+    code = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({(*BEYOND, 'pydantic', 'huggingface_hub', 'typer')}))\n"
+        "import torch\n"
+        "from bench.wan import __main__ as bench\n"
+        "from bench.wan.scale import TINY\n"
+        f"bench.run({name!r}, TINY, torch.device('cpu'), commit='0')\n"
+    )
+    root = Path(__file__).parents[2]
+    paths = {"PYTHONPATH": os.pathsep.join([str(root / "src"), str(root)])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=root, env={**os.environ, **paths}
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_step_is_kept_under_its_name_its_size_and_its_commit(

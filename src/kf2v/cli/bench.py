@@ -54,7 +54,10 @@ def wan(
     weights: Annotated[
         Kind, typer.Option(help="own: the model's; random: of its size; tiny: random and small, to see it run.")
     ] = Kind.OWN,
-    resolution: Annotated[str, typer.Option("--resolution", "-r", help="480P, 720P or 1080P, in 16:9.")] = "480P",
+    resolution: Annotated[
+        str | None,
+        typer.Option("--resolution", "-r", help="480P, 720P or 1080P, in 16:9; not with tiny weights [default: 480P]."),
+    ] = None,
     frames: Annotated[int | None, typer.Option(min=5, help="4k + 1; tiny weights make 9 [default: 81].")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Other than usual, for weights not distilled.")] = None,
     cold: Annotated[bool, typer.Option("--cold", help="Make no film to warm up.")] = False,
@@ -72,13 +75,20 @@ def wan(
     logs.configure("error" if quiet else settings.log_level)
     runtimes = ("native", *([] if reference is None else [reference.value]))
     chosen, options = _weights(settings, model), _options(settings, weights)
+    size = _size(resolution, options, weights)
+    if steps is not None and chosen.distilled:
+        raise CommandFailed(
+            "Usage",
+            f"the weights of {model} are distilled: their number of steps is not to be chosen",
+            fix="leave out --steps, or name a variant that is not distilled",
+        )
     _check(chosen, options, weights)
     from kf2v.engines.wan import comparison
     from kf2v.engines.wan.geometry import FRAMES
     from kf2v.engines.wan.weights import row_of
 
     film = comparison.Film(
-        size=_size(resolution, options, weights),
+        size=size,
         frames=frames or (SMALL_FRAMES if weights is Kind.TINY else FRAMES),
         prompt="a slow walk",
         warm=not cold,
@@ -90,7 +100,16 @@ def wan(
             found = comparison.with_weights(chosen, options, film, runtimes=runtimes, steps=steps, say=tell)
         else:
             family, tiny = row_of(model).family, weights is Kind.TINY
-            found = comparison.with_random(family, options, film, tiny=tiny, runtimes=runtimes, say=tell)
+            found = comparison.with_random(
+                family,
+                options,
+                film,
+                tiny=tiny,
+                distilled_weights=chosen.distilled,
+                steps=steps,
+                runtimes=runtimes,
+                say=tell,
+            )
     if as_json:
         give_json({"weights": weights.value, "model": model} | asdict(found))
         return
@@ -181,15 +200,19 @@ def _check(chosen: Weights, options: Options, weights: Kind) -> None:
         raise CommandFailed("EngineUnavailable", lacking.reason, exit=Exit.GENERAL, fix=lacking.fix)
 
 
-def _size(resolution: str, options: Options, weights: Kind) -> Size:
-    """What is generated for a film of ``resolution``."""
+def _size(resolution: str | None, options: Options, weights: Kind) -> Size:
+    """What is generated for a film of ``resolution``. Raises CommandFailed where that cannot be had."""
     from kf2v.catalog.models import AREAS
     from kf2v.engines.wan.geometry import generation_size
     from kf2v.video import Size
     from kf2v.video.size import output_size
 
     if weights is Kind.TINY:
+        if resolution is not None:
+            size = "x".join(map(str, SMALL))
+            raise CommandFailed("Usage", f"tiny weights make {size}", fix="leave out --resolution, or --weights tiny")
         return Size(width=SMALL[0], height=SMALL[1])
+    resolution = resolution or "480P"
     if resolution not in AREAS:
         raise CommandFailed("Usage", f"--resolution should be one of {', '.join(AREAS)}, not {resolution}")
     return generation_size(output_size(16, 9, AREAS[resolution]), native=options.native_1080p)

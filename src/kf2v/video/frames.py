@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -46,6 +45,8 @@ def fit(frame: Frame, size: Size) -> Frame:
     given = size_of(frame)
     if given == size:
         return frame
+    import cv2
+
     scale = max(size.width / given.width, size.height / given.height)
     width = max(size.width, round(given.width * scale))
     height = max(size.height, round(given.height * scale))

@@ -27,7 +27,7 @@ from kf2v.engines.wan.guidance import forwards
 from kf2v.engines.wan.limits import least_seconds, measured, now
 from kf2v.engines.wan.profiles import Options, Plan, choose
 from kf2v.engines.wan.resident import RUNTIMES, Native, Resident, guided
-from kf2v.engines.wan.schedule import Schedule, distilled, schedule_of
+from kf2v.engines.wan.schedule import Schedule, schedule_of
 from kf2v.engines.wan.synthetic import FULL, TINY
 from kf2v.engines.wan.weights import Weights
 from kf2v.video import Frame, Size
@@ -218,16 +218,21 @@ def with_random(
     *,
     tiny: bool,
     runtimes: tuple[str, ...],
+    distilled_weights: bool = True,
+    steps: int | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Comparison:
-    """A film with random weights of the real sizes, or of tiny ones, in four distilled steps: for speed and parity.
+    """A film with random weights of the real sizes, or of tiny ones, in as many steps as weights of the family take.
+
+    ``steps`` changes how many those are where ``distilled_weights`` is False. For speed and parity.
 
     Where a card does not hold both experts in bf16, diffusers has one stand for both, and latents are not compared.
     """
     device = _device(options)
     dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-    schedule, sizes = distilled(family), TINY if tiny else FULL
-    plan = _planned(family, options, device, distilled=True)
+    schedule = schedule_of(family, distilled_weights=distilled_weights, steps=steps)
+    sizes = TINY if tiny else FULL
+    plan = _planned(family, options, device, distilled=distilled_weights)
     share = not tiny and family.experts == 2 and (_memory(device) or 0) < BOTH_FIT
     say(f"random weights, {plan.sentence}")
 

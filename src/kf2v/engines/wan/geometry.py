@@ -3,7 +3,6 @@
 Knows neither torch nor files.
 """
 
-import cv2
 import numpy as np
 
 from kf2v.video import Frame, Size
@@ -72,5 +71,7 @@ def resized(frame: Frame, size: Size) -> Frame:
     if given == size:
         return frame
     smaller = size.width * size.height < given.width * given.height
+    import cv2
+
     kernel = cv2.INTER_AREA if smaller else cv2.INTER_LANCZOS4
     return np.asarray(cv2.resize(frame, (size.width, size.height), interpolation=kernel), np.uint8)
