@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from kf2v.engines import EngineUnavailable, Scene
+from kf2v.engines import EngineUnavailable, Scene, wan
 from kf2v.engines.wan import Options, Wan, Weights
 from kf2v.engines.wan import resident as residents
 from kf2v.engines.wan.checkpoint import CheckpointError, open_bundle
@@ -294,9 +294,37 @@ def test_what_was_found_and_how_long_it_took_is_logged(engine: Wan) -> None:
 def test_the_choice_is_said_in_one_sentence(weights: dict[str, Weights]) -> None:
     with structlog.testing.capture_logs() as logs:
         Wan(weights, OPTIONS).generate(scene(model="flash"), Notes())
-    assert [line["plan"] for line in logs if line["event"] == "model is loaded"] == ["fast for wan2.2-a14b on the CPU"]
+    assert [line["plan"] for line in logs if line["event"] == "model is being loaded"] == [
+        "fast for wan2.2-a14b on the CPU"
+    ]
     (line,) = [line for line in logs if line["event"] == "operations are chosen"]
     assert line["operations"].startswith("linear native, attention sdpa, norms torch")
+
+
+def test_eight_bits_are_planned_only_where_their_products_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    auto, asked, native = (Options(linear=kind) for kind in ("auto", "fp8_row", "native"))
+    gpu = torch.device("cuda", 0)
+    monkeypatch.setattr("kf2v.engines.wan.ops._try_linear", lambda kind, device: None)
+    assert [wan._eight_bits(options, gpu) for options in (auto, asked, native)] == [None, True, False]
+
+    def failing(kind: str, device: torch.device) -> None:
+        raise RuntimeError("no kernel for this card")
+
+    monkeypatch.setattr("kf2v.engines.wan.ops._try_linear", failing)
+    with structlog.testing.capture_logs() as logs:
+        assert [wan._eight_bits(options, gpu) for options in (auto, asked, native)] == [False, False, False]
+    assert "no kernel for this card" in str(logs)
+
+
+def test_a_plan_goes_by_what_is_free(weights: dict[str, Weights], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda _: (40 << 30, 80 << 30))
+    monkeypatch.setattr("torch.cuda.memory_reserved", lambda _: 8 << 30)
+    monkeypatch.setattr("kf2v.engines.wan.ops._try_linear", lambda kind, device: None)
+    bundle, gpu = open_bundle(weights["flash"]), torch.device("cuda", 0)
+    plan = wan._plan(bundle, Options(), gpu)
+    assert "of the card's 52 GB" in plan.sentence
+    assert plan == choose((48 << 30) + 600_000_000, bundle.family, distilled=True)
+    assert wan._plan(bundle, Options(native_1080p=True), gpu).sentence.count("at 1080P") == 1
 
 
 def test_colour_can_be_left_alone(weights: dict[str, Weights]) -> None:

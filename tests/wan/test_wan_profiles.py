@@ -16,10 +16,10 @@ PLACED = {placement.name: placement for placement in PLACEMENTS}
 
 @pytest.mark.parametrize(
     ("family", "placement", "gigabytes"),
-    [(A14B, "fp8", 47), (A14B, "bf16", 75), (FLF2V, "fp8", 36), (FLF2V, "bf16", 52)],
+    [(A14B, "fp8", 48), (A14B, "bf16", 76), (FLF2V, "fp8", 37), (FLF2V, "bf16", 53)],
     ids=lambda value: value.id if isinstance(value, Family) else value,
 )
-def test_the_computed_need_is_the_designs(family: Family, placement: str, gigabytes: int) -> None:
+def test_the_computed_need_is_the_designs_and_a_second_prompts(family: Family, placement: str, gigabytes: int) -> None:
     assert needed(family, PLACED[placement]) / GB == pytest.approx(gigabytes, abs=1)
 
 
@@ -62,7 +62,25 @@ def test_a_card_too_small_for_anything_is_told_so() -> None:
 
 def test_the_sentence_says_what_was_chosen_and_what_it_was_chosen_for() -> None:
     sentence = choose(80 * GIB, A14B, distilled=True).sentence
-    assert sentence == "fast for wan2.2-a14b: fp8, computed 47 GB at 720P of the card's 86 GB, which fits"
+    assert sentence == "fast for wan2.2-a14b: fp8, computed 48 GB at 720P of the card's 86 GB, which fits"
+
+
+def test_1080p_as_it_is_needs_another_14_gigabytes_and_is_planned_for() -> None:
+    for placement in PLACEMENTS:
+        more = needed(A14B, placement, native_1080p=True) - needed(A14B, placement)
+        assert more / GB == pytest.approx(14)
+    assert choose(60 * GIB, A14B, distilled=True).placement.name == "fp8"
+    plan = choose(60 * GIB, A14B, distilled=True, native_1080p=True)
+    assert plan.placement.name == "fp8, umT5 on the CPU"
+    assert "at 1080P" in plan.sentence
+
+
+def test_each_transformer_has_blocks_of_its_own_on_the_gpu() -> None:
+    offloaded = PLACED["bf16, blocks offloaded"]
+    blocks = A14B.shape.parameters * 2 / A14B.shape.layers
+    assert needed(A14B, offloaded) - needed(A14B, PLACED["fp8, blocks offloaded"]) == pytest.approx(
+        3 * blocks, rel=0.01
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import structlog
 
@@ -21,7 +21,7 @@ from kf2v.engines import EngineUnavailable, Scene, Watch
 from kf2v.engines.wan.checkpoint import Bundle, CheckpointError, open_bundle
 from kf2v.engines.wan.fault import CompanyBroken
 from kf2v.engines.wan.geometry import FPS, generation_size, resized
-from kf2v.engines.wan.profiles import GB, Options, Plan, choose, fits, needed
+from kf2v.engines.wan.profiles import CONTEXT, GB, Options, Plan, choose, fits, needed
 from kf2v.engines.wan.readiness import Machine, look, missing_weights
 from kf2v.engines.wan.readiness import readiness as lack  # the module keeps its name
 from kf2v.engines.wan.weights import Weights
@@ -170,8 +170,8 @@ class Wan:
         bundle = open_bundle(wanted)
         device = self._device()
         plan = _plan(bundle, self._options, device)
-        log.info("model is loaded", model=wanted.model, plan=plan.sentence)
-        if self._loaded and not _beside(plan, bundle, self._room(device)):
+        log.info("model is being loaded", model=wanted.model, plan=plan.sentence)
+        if self._loaded and not _beside(plan, bundle, self._options, self._room(device)):
             self._forget()
         runtime = RUNTIMES[self._options.runtime]
         on_load = partial(watch.report, "load")
@@ -339,23 +339,42 @@ def _called(method: weakref.WeakMethod[Callable[[], None]]) -> None:
 
 
 def _plan(bundle: Bundle, options: Options, device: torch.device) -> Plan:
-    """Where everything goes on ``device``."""
+    """Where everything goes on ``device``, of which what is free counts, and what this process could give back."""
+    memory = _to_be_had(device)
+    planned = partial(choose, memory, bundle.family, distilled=bundle.distilled, native_1080p=options.native_1080p)
+    if options.runtime == "diffusers":  # which knows neither eight bits nor offloading here
+        return planned(wanted="fast" if bundle.distilled else "quality", eight_bits=False)
+    return planned(wanted=options.profile, eight_bits=_eight_bits(options, device))
+
+
+def _eight_bits(options: Options, device: torch.device) -> bool | None:
+    """Whether matrices are to be in eight bits, as ``choose`` takes it: only where products of them work."""
+    if options.linear == "native" or (device.type != "cuda" and options.linear == "auto"):
+        return False
+    from kf2v.engines.wan.ops import LinearKind, tried
+
+    wanted = "fp8_row" if options.linear == "auto" else cast("LinearKind", options.linear)
+    kind, passed = tried(wanted, device)
+    if kind == "native":
+        log.info("no matrices in eight bits", device=str(device), reasons=passed)
+        return False
+    return None if options.linear == "auto" else True
+
+
+def _to_be_had(device: torch.device) -> int | None:
+    """Bytes of ``device`` for a model that is alone in this process; None for a CPU."""
     import torch
 
-    memory, able = None, False
-    if device.type == "cuda":
-        memory = torch.cuda.get_device_properties(device).total_memory
-        able = torch.version.hip is None and torch.cuda.get_device_capability(device) >= EIGHT_BITS
-    if options.runtime == "diffusers":  # which knows neither eight bits nor offloading here
-        wanted = "fast" if bundle.distilled else "quality"
-        return choose(memory, bundle.family, distilled=bundle.distilled, wanted=wanted, eight_bits=False)
-    eight_bits = options.linear.startswith("fp8") if options.linear != "auto" else None if able else False
-    return choose(memory, bundle.family, distilled=bundle.distilled, wanted=options.profile, eight_bits=eight_bits)
+    if device.type != "cuda":
+        return None
+    # what is free lacks CUDA's own share, which ``fits`` counts once more
+    return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) + round(CONTEXT)
 
 
-def _beside(plan: Plan, bundle: Bundle, room: int | None) -> bool:
+def _beside(plan: Plan, bundle: Bundle, options: Options, room: int | None) -> bool:
     """Whether there is room for one more model; where nobody knows, there is not."""
-    return room is not None and fits(needed(bundle.family, plan.placement), room)
+    need = needed(bundle.family, plan.placement, native_1080p=options.native_1080p)
+    return room is not None and fits(need, room)
 
 
 def _room(device: torch.device) -> int | None:

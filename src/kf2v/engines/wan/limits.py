@@ -21,7 +21,7 @@ H100: Mapping[str, float] = {"bf16": 790e12, "fp8": 1500e12}
 #: side of the square matrices that measure a GPU, and a CPU
 SIDE, SMALL_SIDE = 8192, 512
 #: attention whose products are in eight bits
-EIGHT_BITS = ("cudnn_fp8", "sage")
+FP8_ATTENTION = ("cudnn_fp8", "sage")
 
 
 def least_seconds(count: Flops, *, linear: str, attention: str, limits: Mapping[str, float]) -> float:
@@ -29,7 +29,7 @@ def least_seconds(count: Flops, *, linear: str, attention: str, limits: Mapping[
     usual = limits["bf16"] if "bf16" in limits else limits["fp32"]
     fast = limits.get("fp8", usual)
     products = fast if linear.startswith("fp8") else usual
-    among = fast if attention in EIGHT_BITS else usual
+    among = fast if attention in FP8_ATTENTION else usual
     others = count.forward - count.linear - count.self_attention
     return count.linear / products + count.self_attention / among + others / usual
 

@@ -124,19 +124,23 @@ TEXT_BYTES, CLIP_BYTES, VAE_BYTES = 11.36 * GB, 1.26 * GB, 0.25 * GB
 #: what a forward of 75,600 tokens (720P) holds at once: about eight tensors of tokens x 5120 in bf16, 0.77 GB each. The
 #: VAE's 3 to 5 GB come later and reuse it
 ACTIVATION_BYTES = 6 * GB
-#: blocks in the GPU's memory at once when they are offloaded: the one at work, and those on their way
+#: the same at 1080P as it is: 2.25 times the tokens, and half as much again for the VAE, whose pictures grow as well
+NATIVE_1080P_BYTES = 20 * GB
+#: blocks of each transformer in the GPU's memory at once when they are offloaded: the one at work, the one on its way,
+#: and as much again for what never leaves
 BLOCKS_AT_ONCE = 3
 
 
-def needed(family: Family, placement: Placement) -> int:
-    """Bytes of GPU memory for a take at 720P, computed."""
+def needed(family: Family, placement: Placement, *, native_1080p: bool = False) -> int:
+    """Bytes of GPU memory for a take at 720P, or at 1080P as it is, computed; with a negative prompt to keep from."""
     shape = family.shape
     each = shape.parameters * (1 if placement.eight_bits else 2)
-    experts = each / shape.layers * BLOCKS_AT_ONCE if placement.offload else each * family.experts
+    experts = family.experts * (each / shape.layers * BLOCKS_AT_ONCE if placement.offload else each)
     text_tokens, image_tokens = 512, shape.image_tokens or 0
-    contexts = family.experts * shape.layers * 2 * (text_tokens + image_tokens) * shape.width * 2
+    read = 2 * text_tokens + image_tokens  # two prompts, which share the pictures
+    contexts = family.experts * shape.layers * 2 * read * shape.width * 2
     encoders = VAE_BYTES + (CLIP_BYTES if family.clip else 0) + (TEXT_BYTES if placement.text_on_gpu else 0)
-    return round(experts + contexts + encoders + ACTIVATION_BYTES)
+    return round(experts + contexts + encoders + (NATIVE_1080P_BYTES if native_1080p else ACTIVATION_BYTES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +160,9 @@ def choose(
     distilled: bool,
     wanted: Literal["auto"] | ProfileName = "auto",
     eight_bits: bool | None = None,
+    native_1080p: bool = False,
 ) -> Plan:
-    """The plan for a card with ``memory`` bytes; None is a CPU.
+    """The plan for a card with ``memory`` bytes to be had; None is a CPU.
 
     ``eight_bits`` True or False: only placements with matrices in eight bits, or in sixteen; None: whatever fits.
     ``wanted`` is a profile's name, which is taken whatever it takes, or ``auto``: the weights' own, if it fits, else
@@ -167,22 +172,25 @@ def choose(
         profile = PROFILES[_own(distilled=distilled) if wanted == "auto" else wanted]
         sentence = f"{profile.name} for {family.id} on the CPU{_unless_meant(profile, family, distilled=distilled)}"
         return Plan(profile=profile, placement=_placement("bf16"), sentence=sentence)
+    need = partial(needed, native_1080p=native_1080p)
+    plan = partial(_plan, family=family, memory=memory, distilled=distilled, native_1080p=native_1080p)
     candidates: tuple[ProfileName, ...] = (_own(distilled=distilled), "low-vram") if wanted == "auto" else (wanted,)
     for name in candidates:
         profile = PROFILES[name]
         for placement in _possible(profile, eight_bits=eight_bits):
-            if fits(needed(family, placement), memory):
-                return _plan(profile, placement, family, memory, distilled=distilled)
+            if fits(need(family, placement), memory):
+                return plan(profile, placement)
     profile = PROFILES[candidates[-1]]
-    least = min(_possible(profile, eight_bits=eight_bits), key=partial(needed, family))
-    return _plan(profile, least, family, memory, distilled=distilled)
+    return plan(profile, min(_possible(profile, eight_bits=eight_bits), key=partial(need, family)))
 
 
-def _plan(profile: Profile, placement: Placement, family: Family, memory: int, *, distilled: bool) -> Plan:
-    need = needed(family, placement)
+def _plan(
+    profile: Profile, placement: Placement, *, family: Family, memory: int, distilled: bool, native_1080p: bool
+) -> Plan:
+    need, size = needed(family, placement, native_1080p=native_1080p), "1080P" if native_1080p else "720P"
     verdict = "which fits" if fits(need, memory) else "which may not fit"
     sentence = (
-        f"{profile.name} for {family.id}: {placement.name}, computed {need / GB:.0f} GB at 720P "
+        f"{profile.name} for {family.id}: {placement.name}, computed {need / GB:.0f} GB at {size} "
         f"of the card's {memory / GB:.0f} GB, {verdict}{_unless_meant(profile, family, distilled=distilled)}"
     )
     return Plan(profile=profile, placement=placement, sentence=sentence)
