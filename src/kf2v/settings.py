@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, SecretStr, Tag, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -34,8 +34,8 @@ class WanLora(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     #: a path, or ``owner/name:file`` on the hub
-    file: str
-    strength: float = 1.0
+    file: str = Field(min_length=1)
+    strength: float = Field(default=1.0, allow_inf_nan=False)
     #: whom it changes; without it the file's name says so, or it changes all
     expert: Literal["high", "low"] | None = None
 
@@ -46,12 +46,25 @@ class WanWeights(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     #: a directory, or ``owner/name`` on the hub
-    base: str
+    base: str = Field(min_length=1)
     #: transformers in files of their own, high-noise first
     experts: tuple[str, ...] = ()
     loras: tuple[WanLora, ...] = ()
     #: whether they were taught to need four steps
     distilled: bool = False
+
+
+def _spelling(value: object) -> str:
+    return "detailed" if isinstance(value, (dict, WanWeights)) else "named"
+
+
+#: told apart before they are checked, so that a mistake in one is not called the absence of the other
+WanChoice = Annotated[
+    Annotated[str, Field(min_length=1), Tag("named")] | Annotated[WanWeights, Tag("detailed")], Discriminator(_spelling)
+]
+
+#: what ``WanChoice`` adds to the place of a mistake, which means nothing to who made it
+TAGS = ("named", "detailed")
 
 
 class Settings(BaseSettings):
@@ -85,7 +98,7 @@ class Settings(BaseSettings):
     fallback_engine: str = "morph"
     #: what models of the wan engine run on, by model name: a variant that ``kf2v models list`` shows, a directory,
     #: a name on the hub, or all of it in detail; models that are not named run on the first variant of theirs
-    wan_weights: dict[str, str | WanWeights] = Field(default_factory=dict)
+    wan_weights: dict[str, WanChoice] = Field(default_factory=dict)
     #: where the wan engine computes: ``auto`` takes a GPU for each worker, ``cpu`` works and takes hours
     wan_device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     #: GPUs that work together on every video, for each worker; 1, 2, 4 or 8
@@ -103,7 +116,7 @@ class Settings(BaseSettings):
     #: whether the colours of generated frames are drawn to those of both ends
     wan_colour: bool = True
     #: seconds without work after which the GPU's memory is given back; 0 keeps it
-    wan_idle_unload: float = Field(default=0.0, ge=0)
+    wan_idle_unload: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     #: who rewrites prompts: what is measured in the frames, a language model, or nobody
     rewriter: Literal["rules", "openai", "verbatim"] = "rules"
     #: the language model's endpoint, up to what comes before ``/chat/completions``

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_origin
 
 import typer
 
@@ -29,6 +30,7 @@ def read_settings(**flags: object) -> Settings:
     import tomllib
 
     from pydantic import ValidationError
+    from pydantic_settings import SettingsError
 
     from kf2v.settings import FILES, Settings
 
@@ -37,6 +39,8 @@ def read_settings(**flags: object) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         raise CommandFailed("InvalidSetting", _sentence(error, given)) from error
+    except SettingsError as error:
+        raise CommandFailed("InvalidSetting", _unreadable() or str(error)) from error
     except (tomllib.TOMLDecodeError, OSError) as error:
         there = " or ".join(str(file) for file in FILES if file.exists())
         raise CommandFailed("InvalidSetting", f"{there} cannot be read: {error}") from error
@@ -44,14 +48,30 @@ def read_settings(**flags: object) -> Settings:
 
 def _sentence(error: ValidationError, flags: Collection[str]) -> str:
     """The first fault: the setting, what would do, where it comes from and, unless it is a secret, what came."""
-    from kf2v.settings import Settings
+    from kf2v.settings import TAGS, Settings
 
     fault = error.errors(include_url=False)[0]
     name = str(fault["loc"][0]) if fault["loc"] else "settings"
     known = Settings.model_fields.get(name)
     came = "" if known is None or _secret(known.annotation) else f", got {fault['input']!r}"
     source = "the command line" if name in flags else _sources().get(name, "")
-    return f"{name}: {fault['msg']}{came}{f' from {source}' if source else ''}"
+    inner = ".".join(str(part) for part in fault["loc"][1:] if part not in TAGS)
+    place = f"{name}, {inner}" if inner else name
+    return f"{place}: {fault['msg']}{came}{f' from {source}' if source else ''}"
+
+
+def _unreadable() -> str:
+    """The variable that should hold JSON and does not; what it holds is not shown, for it may be secret."""
+    from kf2v.settings import Settings
+
+    for name, field in Settings.model_fields.items():
+        said = next((value for key, value in os.environ.items() if key.upper() == f"KF2V_{name.upper()}"), None)
+        if said is not None and get_origin(field.annotation) is dict:
+            try:
+                json.loads(said)
+            except ValueError as error:
+                return f"{name}: should be an object in JSON ({error}) from env KF2V_{name.upper()}"
+    return ""
 
 
 def _secret(annotation: object) -> bool:
