@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -90,3 +92,14 @@ def test_wan_framing_needs_no_processor(bundle: Bundle, tmp_path: Path, wan: Cli
 def test_a_folder_without_an_encoder_is_told(bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=str(tmp_path)):
         ClipEncoder.load(replace(bundle, base=tmp_path), framing="wan", device=CPU, dtype=torch.float32)
+
+
+def test_loading_the_engines_parts_says_nothing_on_standard_error() -> None:
+    """transformers' image processor would, of torchvision, which this needs only for diffusers' framing."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", "import kf2v.engines.wan.resident"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
-from transformers import CLIPImageProcessor, CLIPVisionModel
+from transformers import CLIPVisionModel
 
 from kf2v.engines.wan.checkpoint import Bundle, CheckpointError, components
 from kf2v.engines.wan.profiles import Framing
@@ -66,6 +66,8 @@ def stretched(frame: Frame, side: int) -> Tensor:
 
 
 def _processor(folder: Path) -> Any:
+    from transformers import CLIPImageProcessor  # which says on standard error that it would like torchvision
+
     try:
         return CLIPImageProcessor.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:

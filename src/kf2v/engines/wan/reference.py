@@ -29,7 +29,6 @@ from PIL import Image
 from torch import Tensor, nn
 from transformers import (
     BatchFeature,
-    CLIPImageProcessor,
     CLIPVisionModel,
     UMT5EncoderModel,
 )
@@ -304,6 +303,8 @@ def _placed(model: Any, device: torch.device) -> Any:
 
 def _cropping(base: Path) -> Any:
     """The image processor that a diffusers directory has."""
+    from transformers import CLIPImageProcessor  # which says on standard error that it would like torchvision
+
     try:
         return CLIPImageProcessor.from_pretrained(base / "image_processor", local_files_only=True)
     except (OSError, ValueError) as error:
