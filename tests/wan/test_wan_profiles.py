@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -115,8 +116,13 @@ def test_a_cpu_keeps_everything_where_it_is() -> None:
         assert (plan.profile.name, plan.placement.offload, plan.placement.eight_bits) == (name, False, False)
 
 
-def test_options_are_documented_by_their_defaults() -> None:
-    assert Options() == Options(profile="auto", device="auto", runtime="native", colour=True, frames=81)
+def test_options_have_the_defaults_that_the_reference_of_settings_documents() -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/settings.md").read_text()
+    told = dict(re.findall(r"^\| `KF2V_WAN_(\w+)` \| `(\w+)` \|", page, re.MULTILINE))
+    assert set(told) == {field.name.upper() for field in fields(Options)} - {"SEAT", "NORM", "CLIP", "FRAMES"}
+    for name, default in told.items():
+        meant = getattr(Options(), name.lower())
+        assert float(default) == meant if default.isdigit() else default == str(meant), name
 
 
 def test_asking_about_the_engine_loads_no_torch() -> None:

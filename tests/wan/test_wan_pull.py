@@ -150,6 +150,22 @@ def test_what_is_here_is_not_fetched_again_and_offline_is_honoured(owner: Owner)
     assert "HF_HUB_OFFLINE is set" in ran.err
 
 
+def test_a_repository_that_only_the_settings_know_is_fetched_and_checked(owner: Owner, a14b_dir: Path) -> None:
+    owner.hub.hold("someone/finetune", a14b_dir)
+    owner.hub.repositories["someone/finetune"].files["assets/film.mp4"] = b"not needed"
+    said = {"KF2V_WAN_WEIGHTS": json.dumps({MODEL: "someone/finetune"})}
+    ran = owner.kf2v("models", "check", MODEL, "--quick", **said)
+    assert f"has not been fetched; fetch it: kf2v models pull {MODEL}" in ran.out
+    told = answer(owner.kf2v("models", "pull", MODEL, "--json", **said))
+    assert [each["repository"] for each in told["repositories"]] == ["someone/finetune"]
+    assert not (Path(told["repositories"][0]["path"]) / "assets").exists()
+    assert owner.kf2v("models", "check", MODEL, "--quick", **said).code == 0
+    whole = answer(owner.kf2v("models", "pull", "someone/finetune", "--json"))
+    assert (Path(whole["repositories"][0]["path"]) / "assets/film.mp4").read_bytes() == b"not needed"
+    ran = owner.kf2v("models", "pull", "someone/finetune:none.safetensors")
+    assert (ran.code, "someone/finetune has no none.safetensors" in ran.err) == (1, True)
+
+
 @pytest.fixture
 def large(hub: Hub) -> bytes:
     """What is in the large file."""

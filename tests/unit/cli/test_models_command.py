@@ -16,6 +16,7 @@ from kf2v.assembly import wan_weights
 from kf2v.catalog.models import MODELS
 from kf2v.engines.wan.family import IMAGE_TOKENS, DitShape
 from kf2v.engines.wan.profiles import GB, PLACEMENTS, needed
+from kf2v.engines.wan.readiness import unlike_their_names
 from kf2v.engines.wan.weights import CATALOGUE, ROWS, Lora, Row, Weights, downloads_of, hub_cache, row_of
 from kf2v.settings import Settings
 
@@ -224,6 +225,16 @@ def test_weights_of_one_name_count_for_the_other_names_of_the_model() -> None:
     assert wan_weights(Settings(wan_weights={ALIAS: "lora"}))[PLUS] == CATALOGUE[f"{PLUS}:lora"].weights
     both = wan_weights(Settings(wan_weights={PLUS: "someone/plus", ALIAS: "lora"}))
     assert (both[PLUS].base, both[ALIAS]) == ("someone/plus", CATALOGUE[f"{ALIAS}:lora"].weights)
+
+
+def test_weights_of_another_family_than_the_model_is_named_for_are_noticed(home: Path) -> None:
+    weights = {
+        FLASH: Weights(model=FLASH, base=str(write_base(home / "plus", FLF2V))),
+        PLUS: Weights(model=PLUS, base=str(home / "plus")),
+        ALIAS: Weights(model=ALIAS, base=str(home / "nowhere")),
+    }
+    told = unlike_their_names(weights)
+    assert told == {FLASH: f"{FLASH} runs on weights of wan2.1-flf2v, not of wan2.2-a14b"}
 
 
 def test_a_model_nobody_knows_is_wrong_usage(kf2v: Kf2v) -> None:
