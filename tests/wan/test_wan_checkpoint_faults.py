@@ -420,7 +420,7 @@ def test_a_reference_that_can_be_none_is_one_short_sentence(reference: str, said
 
 
 def test_a_variant_that_there_is_none_of_is_told_those_there_are() -> None:
-    with pytest.raises(CheckpointError, match="runs on distilled, distilled-bf16, distilled-fp8, lora, full, a path"):
+    with pytest.raises(CheckpointError, match="write distilled, distilled-bf16, distilled-fp8, lora, full, a path"):
         open_bundle(Weights(model="wan2.2-kf2v-flash", base="distilled-fp9"))
 
 

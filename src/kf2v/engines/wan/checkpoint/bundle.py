@@ -84,7 +84,7 @@ def _base(weights: Weights) -> Path:
         known = variants(weights.model)
         if not known or "/" in weights.base:
             raise
-        remedy = f"{weights.model} runs on {', '.join(known)}, a path, owner/name or owner/name:file"
+        remedy = f"write {', '.join(known)}, a path, owner/name or owner/name:file"
         raise CheckpointError(error.where, error.found, remedy) from error
 
 

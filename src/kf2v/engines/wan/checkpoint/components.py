@@ -275,7 +275,9 @@ def _config(folder: Path) -> dict[str, object]:
 def _check_files(bundle: Bundle, folder: Path, stem: str) -> None:
     """Every file named and whole, the config readable and right for the transformer. Raises CheckpointError."""
     _check_fit(bundle, folder, _config(folder))
-    for path in weights_in(folder, stem):
+    with readable(folder):
+        paths = weights_in(folder, stem)
+    for path in paths:
         read_header(path)
 
 

@@ -61,7 +61,7 @@ def weights_in(folder: Path, stem: str = STEM) -> tuple[Path, ...]:
 def _glimpse(folder: Path) -> str:
     if not folder.is_dir():
         return "no such directory"
-    held = sorted(path.name for path in folder.iterdir())
+    held = sorted(path.name if path.exists() else f"{path.name} (a link to nothing)" for path in folder.iterdir())
     return ", ".join(held[:6]) + (" …" if len(held) > 6 else "") if held else "nothing at all"
 
 
