@@ -272,6 +272,14 @@ def test_what_is_missing_is_named_in_one_line(kf2v: Kf2v, home: Path, spoil: str
     assert said in second
 
 
+def test_a_link_to_nothing_is_called_that(kf2v: Kf2v, home: Path) -> None:
+    path = write_base(home / "mine", A14B) / "text_encoder/model.safetensors"
+    path.unlink()
+    path.symlink_to(home / "nowhere")
+    ran = kf2v("models", "check", home / "mine")
+    assert "has no model.safetensors, only config.json, model.safetensors (a link to nothing)" in ran.out
+
+
 def test_a_file_cut_short_fails_the_check(kf2v: Kf2v, home: Path) -> None:
     path = write_base(home / "mine", FLF2V) / "image_encoder/model.safetensors"
     path.write_bytes(path.read_bytes()[:-3])
