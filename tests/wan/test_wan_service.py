@@ -138,3 +138,27 @@ def test_where_weights_are_missing_another_engine_stands_in_and_says_so(tmp_path
         task = running.finish(created.json["output"]["task_id"])
         assert task["output"]["task_status"] == "SUCCEEDED"
         assert any("wan cannot work here, still stands in" in line for line in running.log)
+
+
+def test_a_run_prints_the_profile_that_was_chosen(tmp_path: Path, a14b_dir: Path) -> None:
+    for name, colour in (("first.png", WARM), ("last.png", COLD)):
+        (tmp_path / name).write_bytes(picture(colour))
+    settings = {
+        "KF2V_ENGINE": "wan",
+        "KF2V_FALLBACK_ENGINE": "",
+        "KF2V_WAN_DEVICE": "cpu",
+        "KF2V_WAN_WEIGHTS": weights(flash=a14b_dir),
+        "PYTHONPATH": str(SMALL),
+    }
+    done = subprocess.run(
+        [Path(sys.executable).parent / "kf2v", "run", "first.png", "last.png", "-o", "film.mp4", "-r", "480P"],
+        env=environment(tmp_path, **settings),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=150,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "film.mp4\n"), done.stderr
+    assert "fast for wan2.2-a14b on the CPU" in done.stderr
+    assert facts(tmp_path / "film.mp4").frames == 150

@@ -52,7 +52,7 @@ def run(
     from kf2v.wire import Submission
     from kf2v.wire.v1.text import NEGATIVE_PROMPT_LIMIT, PROMPT_LIMIT, cut
 
-    logs.configure("error" if quiet else "warning")  # unless told otherwise, log lines go to stdout
+    logs.configure("error" if quiet else "info")  # unless told otherwise, log lines go to stdout
     submission = Submission(
         model=model,
         first_frame=first,
