@@ -22,7 +22,7 @@ from kf2v.engines.wan.limits import H100
 from kf2v.engines.wan.vae import Vae, chunk_of, pictures
 from kf2v.video import Frame, Size
 
-#: floating-point operations of encoding and decoding 81 frames, counted on meta tensors (wan-engine.md, section 6)
+#: floating-point operations of encoding and decoding 81 frames, counted on meta tensors
 FLOPS = {"480P": (0.164e15, 0.275e15), "720P": (0.382e15, 0.639e15)}
 
 

@@ -219,5 +219,5 @@ def table(result: dict[str, Any]) -> Iterator[str]:
         )
 
 
-#: seconds that LightX2V publishes for Wan2.1-I2V-14B in four fp8 steps on one H200 (wan-engine.md, section 7)
+#: seconds that LightX2V publishes for Wan2.1-I2V-14B in four fp8 steps on one H200 (its README)
 PEER = {"480P": 14, "720P": 44}

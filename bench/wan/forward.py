@@ -32,7 +32,7 @@ TOLD = 14
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """What is asked for, in the order in which it should pay (wan-engine.md, section 9)."""
+    """What is asked for, in the order in which it should pay."""
 
     linear: LinearKind
     attention: AttentionName

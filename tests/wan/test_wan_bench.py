@@ -283,7 +283,7 @@ def test_a_forward_cannot_be_faster_than_its_products_and_its_attention() -> Non
     assert plain == pytest.approx(count.forward / 790e12)
     assert plain > coded > count.forward / 1500e12
     assert coded == pytest.approx((count.linear + count.self_attention) / 1500e12, rel=0.02)
-    # four steps at 720P take 33.0 and 17.4 seconds at least (wan-engine.md, section 6)
+    # four steps at 720P take 33.0 and 17.4 seconds at least
     assert 4 * plain == pytest.approx(33.0, rel=0.01)
     assert 4 * coded == pytest.approx(17.4, rel=0.02)
 

@@ -35,7 +35,7 @@ from kf2v.video import Frame, Size
 #: loads a runtime by its name in ``RUNTIMES``
 Load = Callable[[str], Resident]
 
-#: bytes that two experts in bf16, umT5, VAE and activations at 720P come to (wan-engine.md, section 3)
+#: bytes that two experts in bf16, umT5, VAE and activations at 720P come to, computed
 BOTH_FIT = 90e9
 
 

@@ -16,7 +16,7 @@ from kf2v.engines.wan.ops.linear import Weights, apply, quantised_rows
 if TYPE_CHECKING:
     from kf2v.engines.wan.dit import Flops
 
-#: FLOP/s of an H100 by kind of number: what others' results are shares of (wan-engine.md, section 6; bf16 also seen)
+#: FLOP/s taken as an H100's ceiling, by kind of number: what results are shares of. bf16's was seen, fp8's is assumed
 H100: Mapping[str, float] = {"bf16": 790e12, "fp8": 1500e12}
 #: side of the square matrices that measure a GPU, and a CPU
 SIDE, SMALL_SIDE = 8192, 512
