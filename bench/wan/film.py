@@ -24,8 +24,8 @@ from kf2v.engines import Scene
 from kf2v.engines.wan import rehearsal
 from kf2v.engines.wan.colour import Ends
 from kf2v.engines.wan.comparison import Stopwatch
-from kf2v.engines.wan.dit import flops
 from kf2v.engines.wan.film import developed
+from kf2v.engines.wan.flops import flops
 from kf2v.engines.wan.geometry import FPS, latent_shape
 from kf2v.engines.wan.limits import H100, least_seconds
 from kf2v.engines.wan.ops import Ops

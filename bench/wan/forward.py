@@ -15,8 +15,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from bench.wan.card import emptied, peak, settled, timed
 from bench.wan.scale import Scale
-from kf2v.engines.wan.dit import Context, Dit, flops
+from kf2v.engines.wan.dit import Context, Dit
 from kf2v.engines.wan.family import TEXT_TOKENS
+from kf2v.engines.wan.flops import flops
 from kf2v.engines.wan.geometry import PATCH, latent_shape
 from kf2v.engines.wan.limits import H100, least_seconds
 from kf2v.engines.wan.ops import AttentionName, NormName, Ops

@@ -20,7 +20,7 @@ from bench.wan.forward import grid
 from bench.wan.scale import RATIO, Scale
 from kf2v.engines.wan import rehearsal
 from kf2v.engines.wan.comparison import BOTH_FIT, Stopwatch, apart
-from kf2v.engines.wan.dit import flops
+from kf2v.engines.wan.flops import flops
 from kf2v.engines.wan.geometry import FPS
 from kf2v.engines.wan.limits import H100
 from kf2v.engines.wan.resident import Diffused

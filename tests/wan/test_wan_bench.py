@@ -25,8 +25,8 @@ from kf2v.engines import EngineUnavailable
 from kf2v.engines.wan import limits, rehearsal, vae
 from kf2v.engines.wan.checkpoint import CheckpointError
 from kf2v.engines.wan.comparison import Comparison, Film, Stopwatch, apart, pictures, with_weights
-from kf2v.engines.wan.dit import flops
 from kf2v.engines.wan.family import A14B
+from kf2v.engines.wan.flops import flops
 from kf2v.engines.wan.profiles import Options
 from kf2v.engines.wan.schedule import distilled
 from kf2v.engines.wan.weights import Weights

@@ -12,10 +12,12 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from kf2v.engines.wan.checkpoint import Scaled
-from kf2v.engines.wan.dit import Dit, Pace, flops
+from kf2v.engines.wan.dit import Dit
 from kf2v.engines.wan.family import A14B, FLF2V, DitShape
+from kf2v.engines.wan.flops import flops
 from kf2v.engines.wan.guidance import Nag
 from kf2v.engines.wan.ops import Ops
+from kf2v.engines.wan.pace import Pace
 from wan import tiny
 from wan.drawn import DrawnSource, drawn_block_shape
 

@@ -18,10 +18,10 @@ from torch import Tensor
 from kf2v.engines import Scene
 from kf2v.engines.wan import EIGHT_BITS, rehearsal
 from kf2v.engines.wan.checkpoint import open_bundle
-from kf2v.engines.wan.dit import Flops, flops
 from kf2v.engines.wan.experts import chosen_ops
 from kf2v.engines.wan.family import DitShape, Family
 from kf2v.engines.wan.film import developed
+from kf2v.engines.wan.flops import Flops, flops
 from kf2v.engines.wan.geometry import FRAMES, PATCH, latent_shape
 from kf2v.engines.wan.guidance import forwards
 from kf2v.engines.wan.limits import least_seconds, measured, now

@@ -8,11 +8,10 @@ fp32, the rest is the dtype asked for, rounded where diffusers rounds.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -24,6 +23,7 @@ from kf2v.engines.wan.offload import Block, Blocks, Offload
 from kf2v.engines.wan.ops import Activations, Ops, Weights
 from kf2v.engines.wan.ops.linear import LinearKind, dense, pack
 from kf2v.engines.wan.ops.rope import Rope, rope
+from kf2v.engines.wan.pace import Pace
 
 if TYPE_CHECKING:
     from kf2v.engines.wan.checkpoint import Scaled, TensorSource
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 LONGEST_PERIOD = 10_000.0
 #: eps of the image embedding's norms, torch's own default
 IMAGE_EPS = 1e-5
-#: seconds of a block from which on the next is not queued before it has ended, which costs a launch's few milliseconds
-SLOW = 0.7
 #: told the index of the block just done
 OnBlock: TypeAlias = Callable[[int], None]
 #: (q, k, v), [L, heads, head_dim] each → [L, d]
@@ -80,53 +78,6 @@ class Context:
         """On the device."""
         pairs = [pair for read in self.layers for pair in (read.text, read.image) if pair is not None]
         return sum(t.numel() * t.element_size() for pair in pairs for t in pair)
-
-
-class Event(Protocol):
-    """A mark in a device's queue of work."""
-
-    def synchronize(self) -> None:
-        """Return once the device has come this far."""
-        ...
-
-
-class Pace:
-    """Keeps the host from running ahead of the device: work called off shall end soon, not when the queue is empty."""
-
-    def __init__(
-        self,
-        device: torch.device,
-        *,
-        ahead: int = 1,
-        mark: Callable[[], Event] | None = None,
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
-        """``ahead`` blocks may be queued while one runs, none while they take longer than SLOW: then no more than the
-        one at work is waited for. ``mark`` puts an event into the queue; None has no queue to wait for.
-        """
-        self._ahead = self._usual = ahead
-        self._mark = mark or (_cuda_mark(device) if device.type == "cuda" else None)
-        self._marks: list[Event] = []
-        self._clock = clock
-        #: when the last block was seen to have ended
-        self._ended: float | None = None
-
-    def begin(self) -> None:
-        """A pass begins; how slow blocks are is remembered."""
-        self._marks.clear()
-        self._ended = None
-
-    def step(self) -> None:
-        """Called after each block was queued; waits for the one ``ahead`` before it."""
-        if self._mark is None:
-            return
-        self._marks.append(self._mark())
-        while len(self._marks) > self._ahead:
-            self._marks.pop(0).synchronize()
-            now = self._clock()
-            if self._ended is not None:
-                self._ahead = 0 if now - self._ended > SLOW else self._usual
-            self._ended = now
 
 
 class Dit:
@@ -461,58 +412,3 @@ class _Entrance:
     def _normed(self, x: Tensor, name: str) -> Tensor:
         weight, bias = self._image_norms[name]
         return F.layer_norm(x.float(), x.shape[-1:], weight, bias, IMAGE_EPS).to(x.dtype)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Flops:
-    """Floating-point operations of one forward, multiplications and additions counted apart."""
-
-    #: projections and FFN of all blocks
-    linear: int
-    #: tokens of the video among each other
-    self_attention: int
-    #: from those to prompt and pictures
-    cross_attention: int
-    #: keys and values of prompt and pictures, which :meth:`Dit.prepare` computes once and no forward
-    context: int
-    #: patches, embeddings and head
-    ends: int
-
-    @property
-    def total(self) -> int:
-        """A forward as diffusers runs it, with ``context`` computed every time."""
-        return self.forward + self.context
-
-    @property
-    def forward(self) -> int:
-        """A forward of :class:`Dit`."""
-        return self.linear + self.self_attention + self.cross_attention + self.ends
-
-
-def flops(shape: DitShape, grid: tuple[int, int, int], *, nag: bool = False) -> Flops:
-    """For ``grid`` = (frames, rows, columns) of tokens; latents have twice as many rows and columns."""
-    length, d, layers = math.prod(grid), shape.width, shape.layers
-    image = 0 if shape.image_dim is None else shape.image_tokens or 0
-    read = TEXT_TOKENS * (2 if nag else 1) + image
-    patch = math.prod(shape.patch)
-    ends = 2 * length * d * patch * (shape.in_channels + shape.out_channels)
-    ends += 2 * (shape.freq_dim * d + d * d + 6 * d * d)
-    context = layers * 4 * (TEXT_TOKENS + image) * d * d + 2 * TEXT_TOKENS * d * (shape.text_dim + d)
-    if shape.image_dim is not None:
-        context += 2 * image * shape.image_dim * (shape.image_dim + d)
-    return Flops(
-        linear=layers * (8 * length * d * d + 4 * length * d * shape.ffn + 4 * length * d * d),
-        self_attention=layers * 4 * length * length * d,
-        cross_attention=layers * 4 * length * read * d,
-        context=context,
-        ends=ends,
-    )
-
-
-def _cuda_mark(device: torch.device) -> Callable[[], Event]:
-    def mark() -> Event:
-        event = torch.cuda.Event(blocking=True)  # waiting threads sleep instead of spinning
-        event.record(torch.cuda.current_stream(device))
-        return event
-
-    return mark

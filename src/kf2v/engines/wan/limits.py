@@ -14,7 +14,7 @@ import torch
 from kf2v.engines.wan.ops.linear import Weights, apply, quantised_rows
 
 if TYPE_CHECKING:
-    from kf2v.engines.wan.dit import Flops
+    from kf2v.engines.wan.flops import Flops
 
 #: FLOP/s taken as an H100's ceiling, by kind of number: what results are shares of. bf16's was seen, fp8's is assumed
 H100: Mapping[str, float] = {"bf16": 790e12, "fp8": 1500e12}

@@ -38,10 +38,10 @@ from kf2v.engines.wan.checkpoint import components
 from kf2v.engines.wan.checkpoint.bundle import Bundle
 from kf2v.engines.wan.checkpoint.source import TensorSource
 from kf2v.engines.wan.clip import Framing, stretched
-from kf2v.engines.wan.dit import Pace
 from kf2v.engines.wan.family import DitShape, Family
 from kf2v.engines.wan.fault import CheckpointError
 from kf2v.engines.wan.geometry import FRAMES
+from kf2v.engines.wan.pace import Pace
 from kf2v.engines.wan.schedule import TRAIN_STEPS, Schedule
 from kf2v.video import Frame
 from kf2v.video.frames import size_of
