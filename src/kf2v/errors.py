@@ -6,13 +6,17 @@ the route (an HTTP answer), the worker's loop (a FAILED task) and the CLI (an ex
 ::
 
     ApiError
-     ├─ NoApiKey, InvalidApiKey                   401  who are you
+     ├─ NoApiKey, InvalidApiKey, WorkspaceDenied  401  who are you
      ├─ AccessDenied                              403  not like this
-     │   ├─ SynchronousCall, PolicyExpired, LinkRefused
+     │   ├─ SynchronousCall, PolicyExpired, LinkRefused, ScopeMissing, ModelAccessDenied
+     ├─ DataInspectionFailed                      400  not these contents (at submission, or inside a task)
+     │   ├─ IPInfringementSuspect
+     ├─ Throttled                                 429  not so much
+     │   ├─ RateExceeded, QuotaExceeded
      ├─ InvalidParameter                          400  not with these values
      │   ├─ BodyInvalid, ModelNotExist, InvalidMediaUrl
      ├─ UnsupportedOperation                      400  not in this state
-     ├─ NotFound 404, MethodNotAllowed 405, FileAlreadyExists 409, PayloadTooLarge 413
+     ├─ NotFound 404, MethodNotAllowed 405, FileAlreadyExists 409, IdempotencyConflict 409, PayloadTooLarge 413
      ├─ FrameError                                     the picture cannot be had or used (inside a task)
      │   ├─ InvalidUrl, ConnectionRefused, DownloadTimeout
      │   └─ InvalidImageFormat, InvalidFileSize, InvalidResolution
@@ -67,6 +71,16 @@ class SynchronousCall(AccessDenied):
     sentence = "current user api does not support synchronous calls."
 
 
+class ScopeMissing(AccessDenied):
+    """A key that was not made for this; the message names the scope that would do."""
+
+
+class ModelAccessDenied(AccessDenied):
+    """A model that this key or workspace may not ask for."""
+
+    code, sentence = "Model.AccessDenied", "Model access denied."
+
+
 class PolicyExpired(AccessDenied):
     """An upload policy past its time."""
 
@@ -83,6 +97,53 @@ class LinkRefused(AccessDenied):
     """A file link that is forged, altered or past its time."""
 
     sentence = "The link is invalid or has expired."
+
+
+class WorkspaceDenied(ApiError):
+    """A workspace that is not there, or not this key's."""
+
+    status, code = 401, "NOT AUTHORIZED"
+    sentence = (
+        "Access denied: Either you are not authorized to access this workspace, or the workspace does not exist. "
+        "Please:\nVerify the workspace configuration.\nCheck your API endpoint settings. Ensure you are targeting the "
+        "correct environment."
+    )
+
+
+class DataInspectionFailed(ApiError):
+    """Contents that moderation does not let pass."""
+
+    status, code = 400, "DataInspectionFailed"
+    sentence = "Input or output data may contain inappropriate content."
+
+
+class IPInfringementSuspect(DataInspectionFailed):
+    """Contents that somebody else seems to have rights to."""
+
+    code, sentence = "IPInfringementSuspect", "Input data is suspected of being involved in IP infringement."
+
+
+class Throttled(ApiError):
+    """More than an account may have; ``retry_after`` is in how many seconds to come again, None where nobody knows."""
+
+    status, code, sentence = 429, "Throttling", "Requests throttling triggered."
+
+    def __init__(self, message: str | None = None, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class RateExceeded(Throttled):
+    """Too many calls in too short a time."""
+
+    code, sentence = "Throttling.RateQuota", "Requests rate limit exceeded, please try again later."
+
+
+class QuotaExceeded(Throttled):
+    """As much waits, or was spent, as may."""
+
+    code = "Throttling.AllocationQuota"
+    sentence = "Allocated quota exceeded, please increase your quota limit."
 
 
 class InvalidParameter(ApiError):
@@ -136,6 +197,13 @@ class FileAlreadyExists(ApiError):
 
     status, code = 409, "FileAlreadyExists"
     sentence = "The object you specified already exists and can not be overwritten."
+
+
+class IdempotencyConflict(ApiError):
+    """An ``Idempotency-Key`` that stood for another submission before. The vendor has none, so the words are ours."""
+
+    status, code = 409, "IdempotencyConflict"
+    sentence = "This Idempotency-Key was used with another request in the last 24 hours."
 
 
 class PayloadTooLarge(ApiError):

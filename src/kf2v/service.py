@@ -23,7 +23,7 @@ from typing import Any
 import structlog
 
 from kf2v import assembly, logs
-from kf2v.admission.keys import DEFAULT_ACCOUNT
+from kf2v.admission.keys import DEFAULT_ACCOUNT, OWNER
 from kf2v.clock import SystemClock
 from kf2v.net.unix import bind, socket_path
 from kf2v.server.backstage import backstage, opened
@@ -101,7 +101,7 @@ async def _live(settings: Settings, ending: _Ending) -> None:
             settings, store=store, blobs=blobs, clock=clock, secret=secret, workers_alive=lambda: pool.alive
         )
         key = assembly.owner_key(settings)
-        await front.keys.ensure(key, DEFAULT_ACCOUNT)
+        await front.keys.ensure(key, DEFAULT_ACCOUNT, OWNER)
         await front.desk.recover()
         shutil.rmtree(settings.scratch_dir, ignore_errors=True)
         back = bind(socket_path(settings.data_dir))

@@ -12,7 +12,7 @@ from kf2v.store.memory import MemoryStore
 from kf2v.store.sqlite import SqliteStore
 from kf2v.tasks import Event, Failure, State, Task
 from kf2v.tasks.lifecycle import follow
-from orders import EXHAUSTED, FAILED, LATE, MADE, NOW, ended, key, order, running, upload
+from orders import EXHAUSTED, FAILED, LATE, MADE, NOW, ended, job, key, order, running, upload
 
 pytestmark = pytest.mark.anyio
 
@@ -81,7 +81,7 @@ async def test_an_id_is_taken_once_and_the_first_task_stays(store: Store) -> Non
 async def test_one_refused_insert_among_many_fails_alone(store: Store) -> None:
     await store.insert(order(3))
     answers = await asyncio.gather(*(store.insert(order(number)) for number in range(8)), return_exceptions=True)
-    assert [type(answer) for answer in answers] == [IdTaken if n == 3 else type(None) for n in range(8)]
+    assert [type(answer) for answer in answers] == [IdTaken if n == 3 else str for n in range(8)]
     assert await store.counts() == {State.PENDING: 8}
 
 
@@ -104,6 +104,8 @@ ACTS: dict[Event, Act] = {
     Event.SUCCEED: lambda store, task: store.settle(task.id, task.attempt, MADE, now=LATER),
     Event.FAIL: lambda store, task: store.settle(task.id, task.attempt, FAILED, now=LATER),
     Event.CANCEL: lambda store, task: store.cancel(task.id, now=LATER),
+    Event.STOP: lambda store, task: store.stop(task.id, now=LATER),
+    Event.REROUTE: lambda store, task: store.reroute(task.id, task.attempt),
 }
 #: what the methods answer when nothing happened
 REFUSALS = (None, False, Settled.LOST)
@@ -114,7 +116,8 @@ async def test_every_event_in_every_state_does_what_the_table_says(store: Store)
     said: dict[tuple[State, Event], tuple[bool, State]] = {}
     for state in State:
         for event, act in ACTS.items():
-            task = running(state=state, id=f"{state} {event}", engine=f"{state} {event}")
+            engines = {"engine": f"{state} {event}", "fallbacks": (f"{state} {event} then",)}
+            task = running(state=state, id=f"{state} {event}", job=job(**engines))
             await store.insert(task)
             happened = await act(store, task) not in REFUSALS
             seen[state, event] = happened, await state_of(store, task.id)

@@ -8,10 +8,11 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
+from enum import StrEnum
 
 from kf2v.clock import Clock
-from kf2v.errors import InvalidApiKey, NoApiKey
-from kf2v.store import Key, Store
+from kf2v.errors import InvalidApiKey, NoApiKey, ScopeMissing
+from kf2v.store import NOTHING_SAID, Key, Rights, Store
 from kf2v.wire.backstage import KeyShown
 
 DEFAULT_ACCOUNT = "default"
@@ -20,12 +21,42 @@ _BEARER = "bearer"
 REMEMBERED = 4_096
 
 
+class Scope(StrEnum):
+    """What a key is for."""
+
+    #: submit tasks and upload their frames
+    CREATE = "create"
+    #: read the account's tasks, videos, events and usage
+    READ = "read"
+    #: end, keep and delete the account's tasks
+    CANCEL = "cancel"
+    #: the account's keys, workspaces and webhooks
+    MANAGE = "manage"
+    #: every account, and the service itself
+    ADMIN = "admin"
+
+
+#: what a key may do of which nothing is said
+ORDINARY = frozenset({Scope.CREATE, Scope.READ, Scope.CANCEL})
+#: of the key that exists at start
+OWNER = Rights(scopes=frozenset(Scope))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """Who is asking."""
 
     account: str
     key_id: str
+    rights: Rights = NOTHING_SAID
+
+    def may(self, scope: Scope) -> bool:
+        return scope in (self.rights.scopes or ORDINARY)
+
+    def require(self, scope: Scope) -> None:
+        """Raises ScopeMissing unless the key is for this."""
+        if not self.may(scope):
+            raise ScopeMissing(f"{ScopeMissing.sentence} This needs a key with the scope '{scope}'.")
 
 
 class Keys:
@@ -45,13 +76,14 @@ class Keys:
         secret = f"sk-{secrets.token_hex(16)}"
         return await self.ensure(secret, account), secret
 
-    async def ensure(self, secret: str, account: str) -> Key:
-        """Let ``secret`` be a key of ``account``; the one there is if it is one already."""
+    async def ensure(self, secret: str, account: str, rights: Rights = Rights()) -> Key:
+        """Let ``secret`` be a key of ``account`` with ``rights``; the one there is if it is one already."""
         row = Key(
             id=str(secrets.randbelow(10**15)),
             account=account,
             digest=self._digest(secret),
             hint=secret[-4:],
+            rights=rights,
             created_at=self._clock.now(),
         )
         await self._store.put_key(row)
@@ -86,7 +118,7 @@ class Keys:
             raise InvalidApiKey
         if len(callers) >= REMEMBERED:
             callers.clear()
-        callers[authorization] = caller = Caller(account=key.account, key_id=key.id)
+        callers[authorization] = caller = Caller(account=key.account, key_id=key.id, rights=key.rights)
         return caller
 
 

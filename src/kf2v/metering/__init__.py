@@ -1,7 +1,63 @@
-"""What a successful task is counted as."""
+"""What a successful task is counted as, and what is booked for it."""
+
+from dataclasses import dataclass
 
 from kf2v.catalog.models import MODELS, SECONDS
-from kf2v.tasks import Job, Usage
+from kf2v.tasks import Job, State, Task, Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """One video that was made: booked once, in the transaction that ends its task, and kept when that is forgotten."""
+
+    task_id: str
+    account: str
+    key_id: str
+    workspace: str | None
+    #: as the list API names it
+    region: str
+    model: str
+    engine: str
+    #: ``480P``, ``720P`` or ``1080P``
+    resolution: str
+    videos: int
+    #: of video, over all ``videos``
+    seconds: int
+    #: milliseconds since the epoch
+    booked_at: int
+    #: milliseconds from its first start to its end
+    ran: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageQuery:
+    """Which charges to add up. None: all of them."""
+
+    account: str | None = None
+    key_id: str | None = None
+    workspace: str | None = None
+    model: str | None = None
+    #: booked at or after, milliseconds
+    since: int | None = None
+    #: booked before, milliseconds
+    until: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageLine:
+    """The charges of one day that agree in everything named here, added up."""
+
+    #: ``2026-11-21``, in UTC+8 as all days and times of this API
+    day: str
+    account: str
+    key_id: str
+    workspace: str | None
+    region: str
+    model: str
+    engine: str
+    resolution: str
+    videos: int
+    seconds: int
 
 
 def usage_of(job: Job) -> Usage:
@@ -12,4 +68,27 @@ def usage_of(job: Job) -> Usage:
         video_count=1,
         sr=int(job.resolution.removesuffix("P")) if by_resolution else None,
         video_ratio=None if by_resolution else "standard",
+    )
+
+
+def charge_of(task: Task) -> Charge | None:
+    """What is booked for ``task``, which has ended; None for one that costs nothing, as all but successes do."""
+    if task.state is not State.SUCCEEDED or task.outcome is None or task.outcome.usage is None:
+        return None
+    assert task.ended_at is not None
+    assert task.scheduled_at is not None
+    usage = task.outcome.usage
+    return Charge(
+        task_id=task.id,
+        account=task.account,
+        key_id=task.key_id,
+        workspace=task.workspace,
+        region=task.region,
+        model=task.job.model,
+        engine=task.job.engine,
+        resolution=task.job.resolution,
+        videos=usage.video_count,
+        seconds=usage.video_count * usage.video_duration,
+        booked_at=task.ended_at,
+        ran=task.ended_at - task.scheduled_at,
     )

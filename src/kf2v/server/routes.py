@@ -1,5 +1,7 @@
 """Every path this server has."""
 
+from collections.abc import Iterable
+
 from kf2v.server.operations import Operations
 from kf2v.server.routing import Route, Routes
 from kf2v.server.v1 import uploads
@@ -10,10 +12,19 @@ from kf2v.server.v1.tasks import Tasks
 from kf2v.server.v1.uploads import Uploads
 
 API = "/api/v1"
+#: kf2v's own surface; handlers in ``server.ext`` bring their routes along
+EXT = "/kf2v/v1"
 
 
 def table(
-    *, create: Create, tasks: Tasks, uploads_: Uploads, files: Files, models: Models, operations: Operations
+    *,
+    create: Create,
+    tasks: Tasks,
+    uploads_: Uploads,
+    files: Files,
+    models: Models,
+    operations: Operations,
+    ext: Iterable[Route] = (),
 ) -> Routes:
     """The routes. The second create path is where other gateways and the SDKs' 2.x client post kf2v models; GET on
     cancel is what the Aio classes of SDK 1.24.10 to 1.25.20 send."""
@@ -33,5 +44,6 @@ def table(
             Route("GET", "/readyz", operations.readyz),
             Route("GET", "/metrics", operations.metrics),
             Route("GET", "/openapi.json", operations.openapi),
+            *ext,
         ]
     )

@@ -20,6 +20,8 @@ class Job:
     model: str
     #: which engine makes it, a name in ``assembly.ENGINES``
     engine: str
+    #: engines that shall try after it, in this order, where it cannot
+    fallbacks: tuple[str, ...] = ()
     first: FrameSource
     last: FrameSource
     prompt: str

@@ -9,6 +9,10 @@ Three events lead out of RUNNING without an end. ``LOSE`` is a worker that died 
 charged when it was claimed, so a task that kills its workers runs out of attempts. ``HAND_BACK`` is a worker that
 was asked to stop, or a server that died with it: nobody's fault, the charge is taken back. ``RENEW`` is a
 heartbeat. ``EXHAUST`` replaces ``LOSE`` when no attempt is left, and ``TIME_OUT`` ends what runs too long.
+``REROUTE`` is an engine that cannot do this one: it waits for another engine, uncharged.
+
+``CANCEL`` is the word of the vendor's API and ends what nobody has begun. ``STOP`` is kf2v's own and ends whatever has
+not ended: the lease is gone with it, and its worker hears of that at its next heartbeat.
 
 Stores persist what :func:`follow` answers; they decide nothing themselves.
 """
@@ -49,6 +53,8 @@ class Event(StrEnum):
     SUCCEED = "succeed"
     FAIL = "fail"
     CANCEL = "cancel"
+    STOP = "stop"
+    REROUTE = "reroute"
 
 
 FINAL = frozenset({State.SUCCEEDED, State.FAILED, State.CANCELED})
@@ -57,11 +63,15 @@ WAITING = frozenset({State.PENDING, State.REQUEUED})
 TABLE: dict[tuple[State, Event], State] = {
     (State.PENDING, Event.CLAIM): State.RUNNING,
     (State.PENDING, Event.CANCEL): State.CANCELED,
+    (State.PENDING, Event.STOP): State.CANCELED,
     (State.REQUEUED, Event.CLAIM): State.RUNNING,
+    (State.REQUEUED, Event.STOP): State.CANCELED,
     (State.REQUEUED, Event.TIME_OUT): State.FAILED,
     (State.RUNNING, Event.RENEW): State.RUNNING,
     (State.RUNNING, Event.LOSE): State.REQUEUED,
     (State.RUNNING, Event.HAND_BACK): State.REQUEUED,
+    (State.RUNNING, Event.REROUTE): State.REQUEUED,
+    (State.RUNNING, Event.STOP): State.CANCELED,
     (State.RUNNING, Event.EXHAUST): State.FAILED,
     (State.RUNNING, Event.TIME_OUT): State.FAILED,
     (State.RUNNING, Event.SUCCEED): State.SUCCEEDED,

@@ -87,6 +87,20 @@ def cancel(task: Task, *, now: int) -> Task | None:
     return _end(task, Event.CANCEL, None, now)
 
 
+def stop(task: Task, *, now: int) -> Task | None:
+    """End whatever has not ended, without an outcome."""
+    return _end(task, Event.STOP, None, now)
+
+
+def reroute(task: Task, attempt: int) -> Task | None:
+    """Queue again, uncharged, for the first of the job's fallbacks; None as well where there is none."""
+    if task.attempt != attempt or not task.job.fallbacks:
+        return None
+    engine, *others = task.job.fallbacks
+    job = replace(task.job, engine=engine, fallbacks=tuple(others))
+    return _queue_again(task, Event.REROUTE, charged=task.charged - 1, job=job)
+
+
 def _end(task: Task, event: Event, outcome: Outcome | None, now: int) -> Task | None:
     done = outcome is not None and outcome.video is not None
     return _move(

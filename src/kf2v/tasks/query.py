@@ -15,7 +15,7 @@ class TaskQuery:
     since: int | None = None
     #: submitted before or at, milliseconds
     until: int | None = None
-    #: tasks that ended at or before this are forgotten and never listed
+    #: tasks that ended at or before this, unless kept, are forgotten and never listed
     forgotten_before: int
     model: str | None = None
     #: a ``task_status`` as shown to clients (REQUEUED lists under RUNNING)

@@ -16,8 +16,8 @@ class Retention:
     upload: int = 48 * HOUR
 
     def expires_at(self, task: Task) -> int | None:
-        """When ``task`` is forgotten; None while it has not ended."""
-        return None if task.ended_at is None else task.ended_at + self.task
+        """When ``task`` is forgotten; None while it has not ended, and for one that is kept."""
+        return None if task.ended_at is None or task.kept else task.ended_at + self.task
 
     def forgotten(self, task: Task, now: int) -> bool:
         """Whether ``task`` reads UNKNOWN at ``now``, swept already or not."""

@@ -66,6 +66,12 @@ class Task:
     job: Job
     #: a mistake found at submission that ``validation = "cloud"`` reports inside the task
     flaw: Failure | None = None
+    #: higher ones are served first, whoever's they are; 0 is everybody's
+    priority: int = 0
+    #: a URL that shall hear of the end of this task, beside the account's webhooks
+    callback: str | None = None
+    #: whether its owner wants it beyond the usual time
+    kept: bool = False
     state: State = State.PENDING
     submitted_at: int
     scheduled_at: int | None = None

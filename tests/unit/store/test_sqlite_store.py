@@ -12,7 +12,6 @@ import apsw
 import pytest
 
 from kf2v.store.sqlite import (
-    FIRST_WAITING,
     FORGET,
     FORGET_UPLOADS,
     GET_TASK,
@@ -23,6 +22,7 @@ from kf2v.store.sqlite import (
 )
 from kf2v.store.sqlite.connections import connect_reader, connect_writer
 from kf2v.store.sqlite.ownership import Ownership
+from kf2v.store.sqlite.queue import HEAD
 from kf2v.tasks import State
 from orders import FAILED, NOW, order
 
@@ -142,7 +142,7 @@ async def test_what_is_no_database_is_refused_and_free_again(tmp_path: Path) -> 
     "statement, values, index",
     [
         (GET_TASK, ("a",), "sqlite_autoindex_task_1"),
-        (FIRST_WAITING, ("still",), "task_waiting"),
+        (HEAD, ("still", "mine", "wan2.2-kf2v-flash"), "task_waiting"),
         (UNFINISHED, (), "task_unfinished"),
         (FORGET, (1, 1), "task_ended"),
         (FORGET_UPLOADS, (1, 1), "upload_created"),

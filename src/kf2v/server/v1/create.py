@@ -36,6 +36,6 @@ class Create:
             request_id=exchange.request_id,
             workspace=exchange.header(b"x-dashscope-workspace"),
         )
-        await self._store.insert(task)
+        task_id = await self._store.insert(task)
         self._desk.work_arrived()
-        return reply(exchange, {"output": create.answer(task.id)})
+        return reply(exchange, {"output": create.answer(task_id)})

@@ -6,39 +6,71 @@ microseconds; a page of a list may take longer and runs in a thread.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import apsw
 
-from kf2v.store import IdTaken, Key, Page, Settled, TaskQuery, Upload
-from kf2v.store.sqlite import rows
+from kf2v.metering import UsageLine, UsageQuery
+from kf2v.store import (
+    IdTaken,
+    Key,
+    Note,
+    Once,
+    OnceTaken,
+    Page,
+    QueueFull,
+    Settled,
+    TaskQuery,
+    Upload,
+    Workspace,
+)
+from kf2v.store.sqlite import bills, outbox, queue, rows
 from kf2v.store.sqlite.commit import GroupCommit
 from kf2v.store.sqlite.connections import SqliteTooOld, connect_reader, connect_writer
 from kf2v.store.sqlite.listing import find
 from kf2v.store.sqlite.ownership import Ownership, StoreInUse
 from kf2v.store.sqlite.schema import SchemaMismatch, migrate, shipped
 from kf2v.tasks import Lease, Outcome, State, Task, moves
+from kf2v.tasks.news import Delivery, Webhook
+from kf2v.tasks.turns import Caps, Line, unlimited
 
 __all__ = ["SchemaMismatch", "SqliteStore", "SqliteTooOld", "StoreInUse"]
 
+T = TypeVar("T")
+
 GET_TASK = f"SELECT {rows.TASK_COLUMNS} FROM task WHERE id = ?"  # noqa: S608
-#: literal states, because only so does SQLite see that ``task_waiting`` covers them
-FIRST_WAITING = """
-SELECT submitted_at, seq, id FROM task WHERE state IN ('PENDING', 'REQUEUED') AND engine = ?
-ORDER BY submitted_at, seq LIMIT 1
-"""
 UNFINISHED = f"SELECT {rows.TASK_COLUMNS} FROM task WHERE state IN ('RUNNING', 'REQUEUED')"  # noqa: S608
+KEEP = "UPDATE task SET kept = ? WHERE id = ?"
+DELETE = "DELETE FROM task WHERE id = ?"
 FORGET = f"""
-DELETE FROM task WHERE seq IN (SELECT seq FROM task WHERE ended_at <= ? ORDER BY ended_at, seq LIMIT ?)
+DELETE FROM task WHERE seq IN (SELECT seq FROM task WHERE ended_at <= ? AND NOT kept ORDER BY ended_at, seq LIMIT ?)
 RETURNING {rows.TASK_COLUMNS}
 """  # noqa: S608
 COUNTS = "SELECT state, tasks FROM tally WHERE tasks > 0"
+ONCE = "SELECT digest, task_id FROM once WHERE account = ? AND key = ? AND said_at >= ?"
+SAY_ONCE = "INSERT OR REPLACE INTO once VALUES (?, ?, ?, ?, ?)"
+FORGET_ONCES = "DELETE FROM once WHERE (account, key) IN (SELECT account, key FROM once WHERE said_at <= ? LIMIT ?)"
+NOTE = "INSERT INTO note (task_id, at, text) SELECT id, ?, ? FROM task WHERE id = ?"
+NOTES = "SELECT at, text FROM note WHERE task_id = ? ORDER BY seq"
 INSERT_KEY = f"""
-INSERT INTO key ({rows.KEY_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING
+INSERT INTO key ({rows.KEY_COLUMNS}) VALUES ({", ".join("?" * 11)}) ON CONFLICT (digest) DO NOTHING
 """  # noqa: S608
+KEY_BY_ID = f"SELECT {rows.KEY_COLUMNS} FROM key WHERE id = ?"  # noqa: S608
+CHANGE_KEY = f"UPDATE key SET ({rows.KEY_COLUMNS}) = ({', '.join('?' * 11)}) WHERE id = ?"  # noqa: S608
+TOUCH_KEY = "UPDATE key SET used_at = ?2 WHERE id = ?1 AND coalesce(used_at < ?2, TRUE)"
+INSERT_WORKSPACE = f"INSERT INTO workspace ({rows.WORKSPACE_COLUMNS}) VALUES (?, ?, ?, ?, ?)"  # noqa: S608
+WORKSPACES = f"""
+SELECT {rows.WORKSPACE_COLUMNS} FROM workspace WHERE coalesce(account = ?, TRUE) ORDER BY created_at, seq
+"""  # noqa: S608
+REMOVE_WORKSPACE = "DELETE FROM workspace WHERE id = ?"
+INSERT_WEBHOOK = f"INSERT INTO webhook ({rows.WEBHOOK_COLUMNS}) VALUES ({', '.join('?' * 7)})"  # noqa: S608
+WEBHOOK_BY_ID = f"SELECT {rows.WEBHOOK_COLUMNS} FROM webhook WHERE id = ?"  # noqa: S608
+CHANGE_WEBHOOK = f"UPDATE webhook SET ({rows.WEBHOOK_COLUMNS}) = ({', '.join('?' * 7)}) WHERE id = ?"  # noqa: S608
+REMOVE_WEBHOOK = "DELETE FROM webhook WHERE id = ?"
 GET_KEY = f"SELECT {rows.KEY_COLUMNS} FROM key WHERE digest = ?"  # noqa: S608
 KEYS = f"SELECT {rows.KEY_COLUMNS} FROM key ORDER BY created_at, seq"  # noqa: S608
 REVOKE_KEY = "UPDATE key SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL"
@@ -103,16 +135,26 @@ class SqliteStore:
             raise
         return cls(ownership, connections, thread)
 
-    async def insert(self, task: Task) -> None:
+    async def insert(self, task: Task, *, once: Once | None = None, room: int | None = None) -> str:
         row = rows.row_of_task(task)
 
-        def change(db: apsw.Connection) -> None:
-            try:
-                db.execute(rows.INSERT_TASK, row)
-            except apsw.ConstraintError as error:
-                raise IdTaken(task.id) from error
+        def change(db: apsw.Connection) -> str:
+            if once is not None and (known := _once(db, task.account, once.key, once.since)) is not None:
+                digest, task_id = known
+                if digest != once.digest:
+                    raise OnceTaken(once.key)
+                return task_id
+            if room is not None and queue.waiting(db, task.account, task.job.model) >= room:
+                raise QueueFull
+            _insert(db, rows.INSERT_TASK, row, task.id)
+            if once is not None:
+                db.execute(SAY_ONCE, (task.account, once.key, once.digest, task.id, task.submitted_at))
+            return task.id
 
-        await self._commits.write(change)
+        return await self._commits.write(change)
+
+    async def once(self, account: str, key: str, *, since: int) -> tuple[str, str] | None:
+        return _once(self._reader, account, key, since)
 
     async def get(self, task_id: str) -> Task | None:
         task = self._remembered.get(task_id)
@@ -127,8 +169,7 @@ class SqliteStore:
         return task
 
     async def find(self, query: TaskQuery) -> Page:
-        loop = asyncio.get_running_loop()
-        page = await loop.run_in_executor(self._list_thread, find, self._connections.lister, query)
+        page = await self._list(lambda db: find(db, query))
         for task in page.tasks:  # the page may be newer than what is remembered, for the length of a thread switch
             self._remembered.pop(task.id, None)
         return page
@@ -136,13 +177,32 @@ class SqliteStore:
     async def cancel(self, task_id: str, *, now: int) -> bool:
         return await self._move(task_id, lambda task: moves.cancel(task, now=now)) is not None
 
-    async def claim(self, worker: str, *, engines: frozenset[str], now: int, until: int) -> Lease | None:
+    async def stop(self, task_id: str, *, now: int) -> Task | None:
         def change(db: apsw.Connection) -> Task | None:
-            task = _first_waiting(db, engines)
-            return None if task is None else self._keep(db, moves.claim(task, worker=worker, now=now, until=until))
+            task = _task(db, task_id)
+            return None if task is None or self._keep(db, task, moves.stop(task, now=now)) is None else task
+
+        return await self._commits.write(change)
+
+    async def claim(
+        self, worker: str, *, engines: frozenset[str], now: int, until: int, caps: Caps = unlimited
+    ) -> Lease | None:
+        def change(db: apsw.Connection) -> Task | None:
+            task_id = queue.next_in_turn(db, engines, caps)
+            task = None if task_id is None else _task(db, task_id)
+            if task is None:
+                return None
+            queue.serve(db, task.account)
+            return self._keep(db, task, moves.claim(task, worker=worker, now=now, until=until))
 
         claimed = await self._commits.write(change)
         return None if claimed is None else moves.lease_of(claimed)
+
+    async def place(self, task_id: str) -> int | None:
+        return queue.place(self._reader, task_id)
+
+    async def lines(self) -> tuple[Line, ...]:
+        return queue.lines(self._reader)
 
     async def renew(self, task_id: str, attempt: int, *, until: int, phase: str, progress: float) -> bool:
         def move(task: Task) -> Task | None:
@@ -155,7 +215,7 @@ class SqliteStore:
             task = _task(db, task_id)
             if task is None:
                 return Settled.LOST
-            if self._keep(db, moves.settle(task, attempt, outcome, now=now)) is not None:
+            if self._keep(db, task, moves.settle(task, attempt, outcome, now=now)) is not None:
                 return Settled.RECORDED
             return Settled.REPEATED if moves.repeats(task, attempt, outcome) else Settled.LOST
 
@@ -163,6 +223,9 @@ class SqliteStore:
 
     async def hand_back(self, task_id: str, attempt: int) -> bool:
         return await self._move(task_id, lambda task: moves.hand_back(task, attempt)) is not None
+
+    async def reroute(self, task_id: str, attempt: int) -> Task | None:
+        return await self._move(task_id, lambda task: moves.reroute(task, attempt))
 
     async def lose(self, task_id: str, attempt: int, *, now: int, cap: int, exhausted: Outcome) -> State | None:
         def move(task: Task) -> Task | None:
@@ -185,17 +248,42 @@ class SqliteStore:
 
         return await self._commits.write(change)
 
+    async def keep(self, task_id: str, *, kept: bool) -> bool:
+        def change(db: apsw.Connection) -> bool:
+            self._changed.append(task_id)
+            return _changes(db, KEEP, (kept, task_id)) == 1
+
+        return await self._commits.write(change)
+
+    async def delete(self, task_id: str) -> Task | None:
+        def change(db: apsw.Connection) -> Task | None:
+            task = _task(db, task_id)
+            if task is None or not task.state.final:
+                return None
+            self._changed.append(task_id)
+            db.execute(DELETE, (task_id,))
+            return task
+
+        return await self._commits.write(change)
+
+    async def note(self, task_id: str, text: str, *, now: int) -> None:
+        await self._commits.write(lambda db: _changes(db, NOTE, (now, text, task_id)))
+
+    async def notes(self, task_id: str) -> tuple[Note, ...]:
+        return tuple(Note(at=at, text=text) for at, text in self._reader.execute(NOTES, (task_id,)))
+
+    async def usage(self, query: UsageQuery) -> tuple[UsageLine, ...]:
+        return await self._list(lambda db: bills.usage(db, query))
+
+    async def runs(self, engine: str, resolution: str, *, limit: int = 20) -> tuple[int, ...]:
+        return bills.runs(self._reader, engine, resolution, limit)
+
     async def counts(self) -> dict[State, int]:
         return {State(state): tasks for state, tasks in self._reader.execute(COUNTS)}
 
     async def put_key(self, key: Key) -> None:
-        def change(db: apsw.Connection) -> None:
-            try:
-                db.execute(INSERT_KEY, rows.row_of_key(key))
-            except apsw.ConstraintError as error:
-                raise IdTaken(key.id) from error
-
-        await self._commits.write(change)
+        row = rows.row_of_key(key)
+        await self._commits.write(lambda db: _insert(db, INSERT_KEY, row, key.id))
 
     async def key_by_digest(self, digest: str) -> Key | None:
         row = self._reader.execute(GET_KEY, (digest,)).get
@@ -206,6 +294,65 @@ class SqliteStore:
 
     async def revoke_key(self, key_id: str, *, now: int) -> bool:
         return await self._commits.write(lambda db: _changes(db, REVOKE_KEY, (now, key_id)) == 1)
+
+    async def change_key(self, key_id: str, change: Callable[[Key], Key | None]) -> Key | None:
+        def write(db: apsw.Connection) -> Key | None:
+            row = db.execute(KEY_BY_ID, (key_id,)).fetchone()
+            changed = None if row is None else change(rows.key_of_row(row))
+            if changed is not None:
+                _insert(db, CHANGE_KEY, (*rows.row_of_key(changed), key_id), key_id)
+            return changed
+
+        return await self._commits.write(write)
+
+    async def touch_keys(self, used: Mapping[str, int]) -> None:
+        values = tuple(used.items())
+        await self._commits.write(lambda db: db.executemany(TOUCH_KEY, values) and None)
+
+    async def put_workspace(self, workspace: Workspace) -> None:
+        row = rows.row_of_workspace(workspace)
+        await self._commits.write(lambda db: _insert(db, INSERT_WORKSPACE, row, workspace.id))
+
+    async def workspaces(self, account: str | None = None) -> tuple[Workspace, ...]:
+        return tuple(map(rows.workspace_of_row, self._reader.execute(WORKSPACES, (account,))))
+
+    async def remove_workspace(self, workspace_id: str) -> bool:
+        return await self._commits.write(lambda db: _changes(db, REMOVE_WORKSPACE, (workspace_id,)) == 1)
+
+    async def put_webhook(self, webhook: Webhook) -> None:
+        row = rows.row_of_webhook(webhook)
+        await self._commits.write(lambda db: _insert(db, INSERT_WEBHOOK, row, webhook.id))
+
+    async def webhooks(self, account: str | None = None) -> tuple[Webhook, ...]:
+        return outbox.webhooks(self._reader, account)
+
+    async def change_webhook(self, webhook_id: str, change: Callable[[Webhook], Webhook | None]) -> Webhook | None:
+        def write(db: apsw.Connection) -> Webhook | None:
+            row = db.execute(WEBHOOK_BY_ID, (webhook_id,)).fetchone()
+            changed = None if row is None else change(rows.webhook_of_row(row))
+            if changed is not None:
+                db.execute(CHANGE_WEBHOOK, (*rows.row_of_webhook(changed), webhook_id))
+            return changed
+
+        return await self._commits.write(write)
+
+    async def remove_webhook(self, webhook_id: str) -> bool:
+        return await self._commits.write(lambda db: _changes(db, REMOVE_WEBHOOK, (webhook_id,)) == 1)
+
+    async def due(self, *, now: int, limit: int) -> tuple[Delivery, ...]:
+        return outbox.due(self._reader, now=now, limit=limit)
+
+    async def keep_delivery(self, delivery: Delivery) -> None:
+        await self._commits.write(lambda db: outbox.keep(db, delivery))
+
+    async def deliveries(self, account: str, *, task_id: str | None = None, limit: int = 100) -> tuple[Delivery, ...]:
+        return await self._list(lambda db: outbox.newest(db, account, task_id, limit))
+
+    async def forget_deliveries(self, *, created_before: int, limit: int) -> int:
+        return await self._commits.write(lambda db: _changes(db, outbox.FORGET, (created_before, limit)))
+
+    async def forget_onces(self, *, created_before: int, limit: int) -> int:
+        return await self._commits.write(lambda db: _changes(db, FORGET_ONCES, (created_before, limit)))
 
     async def put_upload(self, upload: Upload) -> bool:
         row = rows.row_of_upload(upload)
@@ -240,15 +387,26 @@ class SqliteStore:
     async def _move(self, task_id: str, move: Callable[[Task], Task | None]) -> Task | None:
         def change(db: apsw.Connection) -> Task | None:
             task = _task(db, task_id)
-            return None if task is None else self._keep(db, move(task))
+            return None if task is None else self._keep(db, task, move(task))
 
         return await self._commits.write(change)
 
-    def _keep(self, db: apsw.Connection, moved: Task | None) -> Task | None:
-        if moved is not None:
-            db.execute(rows.MOVE_TASK, rows.move_of_task(moved))
-            self._changed.append(moved.id)
+    def _keep(self, db: apsw.Connection, task: Task, moved: Task | None) -> Task | None:
+        """Write what became of ``task``, and what its end brings."""
+        if moved is None:
+            return None
+        db.execute(rows.MOVE_TASK, rows.move_of_task(moved))
+        if moved.job is not task.job:
+            db.execute(rows.REROUTE_TASK, rows.reroute_of_task(moved))
+        if moved.state.final and not task.state.final:
+            bills.book(db, moved)
+            outbox.post(db, moved)
+        self._changed.append(moved.id)
         return moved
+
+    async def _list(self, read: Callable[[apsw.Connection], T]) -> T:
+        """What may take longer than an event loop should be held up."""
+        return await asyncio.get_running_loop().run_in_executor(self._list_thread, read, self._connections.lister)
 
     def _forget_changed(self) -> None:
         for task_id in self._changed:
@@ -271,10 +429,17 @@ def _task(db: apsw.Connection, task_id: str) -> Task | None:
     return None if row is None else rows.task_of_row(row)
 
 
-def _first_waiting(db: apsw.Connection, engines: frozenset[str]) -> Task | None:
-    firsts = (db.execute(FIRST_WAITING, (engine,)).get for engine in engines)
-    found = [first for first in firsts if first is not None]
-    return _task(db, min(found)[-1]) if found else None
+def _once(db: apsw.Connection, account: str, key: str, since: int) -> tuple[str, str] | None:
+    row = db.execute(ONCE, (account, key, since)).fetchone()
+    return None if row is None else (row[0], row[1])
+
+
+def _insert(db: apsw.Connection, statement: str, values: rows.Row, name: str) -> None:
+    """Raises IdTaken where something of that name is there already."""
+    try:
+        db.execute(statement, values)
+    except apsw.ConstraintError as error:
+        raise IdTaken(name) from error
 
 
 def _changes(db: apsw.Connection, statement: str, values: rows.Row) -> int:

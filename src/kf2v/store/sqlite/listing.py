@@ -27,7 +27,7 @@ def _condition(query: TaskQuery) -> tuple[str, list[str | int]]:
     """SQL of our own words only, and the values for its question marks."""
     asked: dict[str, str | int | None] = {
         "account = ?": query.account,
-        "coalesce(ended_at > ?, TRUE)": query.forgotten_before,
+        "(coalesce(ended_at > ?, TRUE) OR kept)": query.forgotten_before,
         "id = ?": query.task_id,
         "submitted_at >= ?": query.since,
         "submitted_at <= ?": query.until,

@@ -45,6 +45,11 @@ def render_compact(milliseconds: int) -> str:
     return f"{datetime.fromtimestamp(milliseconds // 1000, CHINA):%Y%m%d%H%M%S}"
 
 
+def day_of(milliseconds: int) -> str:
+    """``2025-04-18``: the day in UTC+8, by which usage is counted."""
+    return f"{datetime.fromtimestamp(milliseconds // 1000, CHINA):%Y-%m-%d}"
+
+
 def render_iso(milliseconds: int) -> str:
     """``2025-07-12T12:10:24.488Z``, as upload policies say when they end."""
     moment = datetime.fromtimestamp(milliseconds // 1000, UTC)

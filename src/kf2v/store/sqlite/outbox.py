@@ -1,0 +1,61 @@
+"""Webhooks, and what is on its way to them."""
+
+import apsw
+
+from kf2v.store.sqlite import rows
+from kf2v.tasks import Task
+from kf2v.tasks.news import Delivery, Webhook, deliveries_of
+
+WEBHOOKS = f"SELECT {rows.WEBHOOK_COLUMNS} FROM webhook"  # noqa: S608
+OF_ACCOUNT = f"{WEBHOOKS} WHERE account = ? ORDER BY created_at, seq"
+POST = f"INSERT INTO delivery ({rows.DELIVERY_COLUMNS}, account, task_id) VALUES ({', '.join('?' * 13)})"  # noqa: S608
+DUE = f"""
+SELECT {rows.DELIVERY_COLUMNS} FROM delivery
+WHERE delivered_at IS NULL AND abandoned_at IS NULL AND due_at <= ? ORDER BY due_at, seq LIMIT ?
+"""  # noqa: S608
+KEEP = """
+UPDATE delivery SET due_at = ?, attempts = ?, delivered_at = ?, abandoned_at = ?, status = ?, error = ? WHERE id = ?
+"""
+NEWEST = f"""
+SELECT {rows.DELIVERY_COLUMNS} FROM delivery WHERE account = ? AND coalesce(task_id = ?, TRUE)
+ORDER BY created_at DESC, seq DESC LIMIT ?
+"""  # noqa: S608
+FORGET = """
+DELETE FROM delivery WHERE seq IN (
+  SELECT seq FROM delivery WHERE created_at <= ? AND (delivered_at IS NOT NULL OR abandoned_at IS NOT NULL) LIMIT ?
+)
+"""
+
+
+def post(db: apsw.Connection, task: Task) -> None:
+    """Have it told that ``task`` has ended."""
+    for delivery in deliveries_of(task, webhooks(db, task.account)):
+        db.execute(POST, (*rows.row_of_delivery(delivery), task.account, task.id))
+
+
+def webhooks(db: apsw.Connection, account: str | None) -> tuple[Webhook, ...]:
+    found = (
+        db.execute(f"{WEBHOOKS} ORDER BY created_at, seq") if account is None else db.execute(OF_ACCOUNT, (account,))
+    )
+    return tuple(map(rows.webhook_of_row, found))
+
+
+def due(db: apsw.Connection, *, now: int, limit: int) -> tuple[Delivery, ...]:
+    return tuple(map(rows.delivery_of_row, db.execute(DUE, (now, limit))))
+
+
+def keep(db: apsw.Connection, delivery: Delivery) -> None:
+    values = (
+        delivery.due_at,
+        delivery.attempts,
+        delivery.delivered_at,
+        delivery.abandoned_at,
+        delivery.status,
+        delivery.error,
+        delivery.id,
+    )
+    db.execute(KEEP, values)
+
+
+def newest(db: apsw.Connection, account: str, task_id: str | None, limit: int) -> tuple[Delivery, ...]:
+    return tuple(map(rows.delivery_of_row, db.execute(NEWEST, (account, task_id, limit))))
