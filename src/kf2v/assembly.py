@@ -27,6 +27,7 @@ from kf2v.rewriting import Rewriter
 from kf2v.server.app import App
 from kf2v.server.desk import Desk
 from kf2v.server.operations import Metrics, Operations
+from kf2v.server.reception import Reception
 from kf2v.server.routes import table
 from kf2v.server.v1.create import Create
 from kf2v.server.v1.files import Files, VideoLinks
@@ -265,13 +266,14 @@ def build_front(
         engine=settings.engine,
         validation=settings.validation,
     )
+    reception = Reception(keys)
     links = VideoLinks(signer=signer, retention=kept, public_url=settings.public_url)
     metrics = Metrics()
     routes = table(
-        create=Create(keys=keys, admission=admission, store=store, desk=desk, vitals=vitals),
-        tasks=Tasks(keys=keys, store=store, clock=clock, retention=kept, links=links),
+        create=Create(reception=reception, admission=admission, store=store, desk=desk, vitals=vitals),
+        tasks=Tasks(reception=reception, store=store, clock=clock, retention=kept, links=links),
         uploads_=Uploads(
-            keys=keys,
+            reception=reception,
             store=store,
             blobs=blobs,
             clock=clock,
@@ -280,7 +282,7 @@ def build_front(
             public_url=settings.public_url,
         ),
         files=Files(signer=signer, store=store, blobs=blobs, clock=clock, retention=kept),
-        models=Models(keys=keys, region=region),
+        models=Models(reception=reception, region=region),
         operations=Operations(vitals=vitals, metrics=metrics, store=store),
     )
     return Front(app=App(routes, metrics), keys=keys, desk=desk, vitals=vitals)

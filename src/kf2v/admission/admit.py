@@ -17,7 +17,7 @@ from kf2v.store import Store
 from kf2v.tasks import Failure, FrameSource, Job, Task
 from kf2v.tasks.identity import new_id
 from kf2v.tasks.retention import Retention
-from kf2v.wire import Submission
+from kf2v.wire import Envelope, Submission
 from kf2v.wire.v1.create import SEED_LIMIT
 from kf2v.wire.v1.media import decode_data, is_data, is_upload, upload_key
 
@@ -41,7 +41,7 @@ class Admission:
     validation: Literal["strict", "cloud"] = "strict"
     draw_seed: Callable[[], int] = random_seed
 
-    async def admit(self, submission: Submission, caller: Caller, *, request_id: str, workspace: str | None) -> Task:
+    async def admit(self, submission: Submission, caller: Caller, envelope: Envelope) -> Task:
         """The task to insert; its uploaded and inline frames are kept or found already.
 
         Raises InvalidParameter for what cannot be done; in ``cloud`` validation the mistake becomes the task's flaw,
@@ -66,8 +66,8 @@ class Admission:
             id=task_id,
             account=caller.account,
             key_id=caller.key_id,
-            request_id=request_id,
-            workspace=workspace,
+            request_id=envelope.request_id,
+            workspace=envelope.workspace,
             region=self.region.id,
             flaw=flaw,
             submitted_at=self.clock.now(),

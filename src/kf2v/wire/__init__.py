@@ -9,6 +9,21 @@ from kf2v.errors import InvalidParameter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """What comes around a submission, as sent."""
+
+    #: drawn by the server
+    request_id: str
+    workspace: str | None = None
+    #: see ``store.Once``
+    idempotency_key: str | None = None
+    #: a URL that wants to hear of the task's end
+    callback: str | None = None
+    #: which inspections of contents are wished for, as JSON
+    inspection: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
     """What a caller asks for, read but not yet judged against models and rights."""
 

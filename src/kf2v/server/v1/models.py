@@ -1,9 +1,10 @@
 """GET /models: what this server serves."""
 
-from kf2v.admission.keys import Keys
+from kf2v.admission.keys import Scope
 from kf2v.catalog.models import MODELS
 from kf2v.catalog.regions import Region
 from kf2v.server.exchange import Exchange, Reply, reply
+from kf2v.server.reception import Reception
 from kf2v.wire.v1 import models as wire
 from kf2v.wire.v1.listing import page_of
 
@@ -11,12 +12,12 @@ from kf2v.wire.v1.listing import page_of
 class Models:
     """The models of the region, in pages."""
 
-    def __init__(self, *, keys: Keys, region: Region) -> None:
-        self._keys = keys
+    def __init__(self, *, reception: Reception, region: Region) -> None:
+        self._reception = reception
         self._region = region
 
     async def __call__(self, exchange: Exchange) -> Reply:
-        await self._keys.identify(exchange.header(b"authorization"))
+        await self._reception.caller(exchange, Scope.READ)
         page_no, page_size = page_of(exchange.query())
         models = [MODELS[name] for name in self._region.models]
         return reply(exchange, {"output": wire.render(models, page_no=page_no, page_size=page_size)})

@@ -1,9 +1,10 @@
 """GET /tasks/{id}, GET /tasks and POST /tasks/{id}/cancel."""
 
-from kf2v.admission.keys import Caller, Keys
+from kf2v.admission.keys import Caller, Scope
 from kf2v.clock import Clock
 from kf2v.errors import UnsupportedOperation
 from kf2v.server.exchange import Exchange, Reply, reply
+from kf2v.server.reception import Reception
 from kf2v.server.v1.files import VideoLinks
 from kf2v.store import Store
 from kf2v.tasks import State, Task
@@ -15,8 +16,10 @@ from kf2v.wire.v1 import tasks as wire
 class Tasks:
     """Reading and cancelling tasks. A caller sees the tasks of its account, whichever key made them, and no other."""
 
-    def __init__(self, *, keys: Keys, store: Store, clock: Clock, retention: Retention, links: VideoLinks) -> None:
-        self._keys = keys
+    def __init__(
+        self, *, reception: Reception, store: Store, clock: Clock, retention: Retention, links: VideoLinks
+    ) -> None:
+        self._reception = reception
         self._store = store
         self._clock = clock
         self._retention = retention
@@ -24,7 +27,7 @@ class Tasks:
 
     async def query(self, exchange: Exchange) -> Reply:
         """One task; UNKNOWN and HTTP 200 for an id that is unknown, malformed, expired or foreign."""
-        caller = await self._keys.identify(exchange.header(b"authorization"))
+        caller = await self._reception.caller(exchange, Scope.READ)
         task_id = exchange.parts["task_id"]
         task = await self._visible(task_id, caller)
         if task is None:
@@ -36,7 +39,7 @@ class Tasks:
 
     async def find(self, exchange: Exchange) -> Reply:
         """A page of the account's tasks."""
-        caller = await self._keys.identify(exchange.header(b"authorization"))
+        caller = await self._reception.caller(exchange, Scope.READ)
         now = self._clock.now()
         query = listing.parse(
             exchange.query(), account=caller.account, now=now, forgotten_before=now - self._retention.task
@@ -45,7 +48,7 @@ class Tasks:
 
     async def cancel(self, exchange: Exchange) -> Reply:
         """End a task that is still PENDING. Raises UnsupportedOperation for any other."""
-        caller = await self._keys.identify(exchange.header(b"authorization"))
+        caller = await self._reception.caller(exchange, Scope.CANCEL)
         task = await self._visible(exchange.parts["task_id"], caller)
         if task is None or not await self._store.cancel(task.id, now=self._clock.now()):
             raise UnsupportedOperation

@@ -12,13 +12,14 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.types import Message
 
-from kf2v.admission.keys import Keys
+from kf2v.admission.keys import Scope
 from kf2v.blobs import Blobs
 from kf2v.catalog.regions import Region
 from kf2v.clock import Clock
 from kf2v.errors import FileAlreadyExists, InvalidParameter, ModelNotExist, PayloadTooLarge
 from kf2v.links import Signer
 from kf2v.server.exchange import Answer, Exchange, Inbox, Reply, reply
+from kf2v.server.reception import Reception
 from kf2v.store import Store, Upload
 from kf2v.wire.v1 import uploads as wire
 from kf2v.wire.v1.fields import choices, misfit, shown
@@ -35,7 +36,7 @@ class Uploads:
     def __init__(
         self,
         *,
-        keys: Keys,
+        reception: Reception,
         store: Store,
         blobs: Blobs,
         clock: Clock,
@@ -43,7 +44,7 @@ class Uploads:
         region: Region,
         public_url: str | None,
     ) -> None:
-        self._keys = keys
+        self._reception = reception
         self._store = store
         self._blobs = blobs
         self._clock = clock
@@ -53,7 +54,7 @@ class Uploads:
 
     async def policy(self, exchange: Exchange) -> Reply:
         """A policy for one account and model, with a directory of its own."""
-        caller = await self._keys.identify(exchange.header(b"authorization"))
+        caller = await self._reception.caller(exchange, Scope.CREATE)
         query = exchange.query()
         if query.get("action") != "getPolicy":
             raise misfit("action", query.get("action"), "'getPolicy'")
