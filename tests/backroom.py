@@ -2,16 +2,18 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from kf2v.admission.keys import Keys
+from kf2v.admission.workspaces import Workspaces
 from kf2v.clock import SECOND, ManualClock
 from kf2v.net.unix import bind
 from kf2v.server.backstage import backstage, opened
+from kf2v.server.cabinet import cabinet
 from kf2v.server.desk import Desk
-from kf2v.store import Key
 from kf2v.store.memory import MemoryStore
 from kf2v.tasks import Task
 
@@ -21,24 +23,6 @@ T = TypeVar("T")
 PATIENCE = 20.0
 
 
-class Cabinet:
-    """Keys in a list."""
-
-    def __init__(self) -> None:
-        self.keys: list[Key] = []
-
-    async def create(self, account: str) -> tuple[Key, str]:
-        number = len(self.keys) + 1
-        self.keys.append(Key(id=str(number), account=account, digest="d", hint=f"000{number}", created_at=number))
-        return self.keys[-1], f"sk-{number}"
-
-    async def list(self) -> Sequence[Key]:
-        return self.keys
-
-    async def revoke(self, key_id: str) -> bool:
-        return any(key.id == key_id for key in self.keys)
-
-
 class Backroom:
     """The server's side. Everything in it is reached through ``run``, from any thread but its own."""
 
@@ -46,7 +30,8 @@ class Backroom:
         self.home = asyncio.new_event_loop()
         self.clock = ManualClock()
         self.store = MemoryStore()
-        self.cabinet = Cabinet()
+        self.keys = Keys(self.store, secret=b"s" * 32, clock=self.clock)
+        self.workspaces = Workspaces(self.store, clock=self.clock)
         self._thread = threading.Thread(target=self.home.run_forever, daemon=True)
         self._thread.start()
         self._doors = AsyncExitStack()
@@ -86,7 +71,7 @@ class Backroom:
         """Answer on the socket at ``path``."""
 
         async def enter() -> None:
-            app = backstage(self.desk, self.cabinet)
+            app = backstage(self.desk, cabinet(self.keys, self.workspaces))
             await self._doors.enter_async_context(opened(app, bind(path)))
 
         self.run(enter())

@@ -16,6 +16,7 @@ import structlog
 
 from kf2v.admission.admit import Admission
 from kf2v.admission.keys import Keys
+from kf2v.admission.workspaces import Workspaces
 from kf2v.blobs import Blobs
 from kf2v.catalog.models import MODELS
 from kf2v.catalog.regions import REGIONS
@@ -25,14 +26,20 @@ from kf2v.engines.standby import Standby
 from kf2v.links import Signer
 from kf2v.rewriting import Rewriter
 from kf2v.server.app import App
+from kf2v.server.backstage import Backstage, backstage
+from kf2v.server.cabinet import cabinet
 from kf2v.server.desk import Desk
+from kf2v.server.ext.keys import KeyCalls
+from kf2v.server.ext.workspaces import WorkspaceCalls
 from kf2v.server.operations import Metrics, Operations
 from kf2v.server.reception import Reception
 from kf2v.server.routes import table
+from kf2v.server.routing import Routes
 from kf2v.server.v1.create import Create
 from kf2v.server.v1.files import Files, VideoLinks
 from kf2v.server.v1.models import Models
 from kf2v.server.v1.tasks import Tasks
+from kf2v.server.v1.tokens import Tokens
 from kf2v.server.v1.uploads import Uploads
 from kf2v.server.vitals import Vitals
 from kf2v.settings import Settings
@@ -210,13 +217,26 @@ def open_blobs(settings: Settings) -> Blobs:
 
 
 @asynccontextmanager
-async def open_keys(settings: Settings) -> AsyncGenerator[Keys]:
-    """The keys of the data directory, while no server has it. Raises StoreInUse otherwise."""
+async def open_backstage(settings: Settings) -> AsyncGenerator[Backstage]:
+    """What a running server answers its owner, while none has the data directory. Raises StoreInUse otherwise."""
     store = await open_store(settings)
     try:
-        yield Keys(store, secret=signing_secret(settings), clock=SystemClock())
+        front = build_front(
+            settings,
+            store=store,
+            blobs=open_blobs(settings),
+            clock=SystemClock(),
+            secret=signing_secret(settings),
+            workers_alive=lambda: 0,
+        )
+        yield build_backstage(front)
     finally:
         await store.close()
+
+
+def build_backstage(front: "Front") -> Backstage:
+    """Everything that answers workers and the owner's commands."""
+    return backstage(front.desk, (*cabinet(front.keys, front.workspaces),))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,7 +244,9 @@ class Front:
     """The HTTP side of a service, put together."""
 
     app: App
+    routes: Routes
     keys: Keys
+    workspaces: Workspaces
     desk: Desk
     vitals: Vitals
 
@@ -240,7 +262,8 @@ def build_front(
 ) -> Front:
     """Everything that answers requests, over the given rows, bytes and clock."""
     region, kept, signer = REGIONS[settings.region], retention(settings), Signer(secret)
-    keys = Keys(store, secret=secret, clock=clock)
+    keys = Keys(store, secret=secret, clock=clock, region=region)
+    workspaces = Workspaces(store, clock=clock)
     desk = Desk(
         store,
         clock=clock,
@@ -261,12 +284,11 @@ def build_front(
         store=store,
         blobs=blobs,
         clock=clock,
-        region=region,
         retention=kept,
         engine=settings.engine,
         validation=settings.validation,
     )
-    reception = Reception(keys)
+    reception = Reception(keys, workspaces)
     links = VideoLinks(signer=signer, retention=kept, public_url=settings.public_url)
     metrics = Metrics()
     routes = table(
@@ -278,14 +300,18 @@ def build_front(
             blobs=blobs,
             clock=clock,
             signer=signer,
-            region=region,
             public_url=settings.public_url,
         ),
         files=Files(signer=signer, store=store, blobs=blobs, clock=clock, retention=kept),
-        models=Models(reception=reception, region=region),
+        models=Models(reception=reception),
+        tokens=Tokens(reception=reception, keys=keys),
         operations=Operations(vitals=vitals, metrics=metrics, store=store),
+        ext=(
+            *KeyCalls(reception=reception, keys=keys).routes(),
+            *WorkspaceCalls(reception=reception, workspaces=workspaces).routes(),
+        ),
     )
-    return Front(app=App(routes, metrics), keys=keys, desk=desk, vitals=vitals)
+    return Front(app=App(routes, metrics), routes=routes, keys=keys, workspaces=workspaces, desk=desk, vitals=vitals)
 
 
 def readiness(settings: Settings) -> EngineUnavailable | None:

@@ -26,9 +26,10 @@ from kf2v import assembly, logs
 from kf2v.admission.keys import DEFAULT_ACCOUNT, OWNER
 from kf2v.clock import SystemClock
 from kf2v.net.unix import bind, socket_path
-from kf2v.server.backstage import backstage, opened
+from kf2v.server.backstage import opened
 from kf2v.server.front_door import FrontDoor
 from kf2v.server.sweeper import Sweeper, keep_sweeping
+from kf2v.server.uses import keep_writing_uses
 from kf2v.server.watchkeeper import keep_watch
 from kf2v.settings import Settings
 from kf2v.worker.pools.process import ProcessPool
@@ -105,14 +106,15 @@ async def _live(settings: Settings, ending: _Ending) -> None:
         await front.desk.recover()
         shutil.rmtree(settings.scratch_dir, ignore_errors=True)
         back = bind(socket_path(settings.data_dir))
-        await house.enter_async_context(opened(backstage(front.desk, front.keys), back))
+        await house.enter_async_context(opened(assembly.build_backstage(front), back))
         sweeper = Sweeper(store=store, blobs=blobs, clock=clock, retention=assembly.retention(settings))
         await house.enter_async_context(_meanwhile(keep_sweeping(sweeper)))
+        await house.enter_async_context(_meanwhile(keep_writing_uses(front.keys)))
         await house.enter_async_context(_meanwhile(keep_watch(front.desk, pool.kill)))
         await pool.start()
         house.push_async_callback(pool.stop)
         _collect_seldom()
-        door = FrontDoor(front.app)
+        door = FrontDoor(front.app, trusted_proxies=settings.trusted_proxies)
         await door.open(listener)
         house.push_async_callback(door.slam)
         house.enter_context(_found_at(settings.address_file, base))

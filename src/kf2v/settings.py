@@ -5,6 +5,7 @@ what stands here.
 """
 
 import json
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
@@ -84,6 +85,8 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = None
     #: base of the links in answers, when clients reach this server under another name than they ask for
     public_url: str | None = None
+    #: addresses and networks of proxies whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` count; comma-separated
+    trusted_proxies: Annotated[frozenset[str], NoDecode] = frozenset()
     #: hosts whose frames may be fetched although their address is not public; comma-separated
     fetch_allow_hosts: Annotated[frozenset[str], NoDecode] = frozenset()
     #: seconds that fetching one frame may take, redirects included
@@ -194,7 +197,7 @@ class Settings(BaseSettings):
             values["rewrite_api_key"] = self.rewrite_api_key.get_secret_value()
         return {f"KF2V_{name.upper()}": _as_variable(value) for name, value in values.items()}
 
-    @field_validator("fetch_allow_hosts", mode="before")
+    @field_validator("fetch_allow_hosts", "trusted_proxies", mode="before")
     @classmethod
     def _split_hosts(cls, value: object) -> object:
         if isinstance(value, str):
@@ -205,6 +208,16 @@ class Settings(BaseSettings):
     @classmethod
     def _readable_hosts(cls, value: frozenset[str]) -> frozenset[str]:
         AllowedHosts(value)  # what workers make of it later; a server whose workers all die of it serves nobody
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _addresses(cls, value: frozenset[str]) -> frozenset[str]:
+        for entry in value:
+            try:
+                ip_network(entry)
+            except ValueError as error:
+                raise ValueError(f"should be addresses and networks like 192.0.2.0/24, not {entry!r}") from error
         return value
 
     @model_validator(mode="after")

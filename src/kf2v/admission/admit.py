@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from kf2v.admission.keys import Caller
-from kf2v.admission.rules import RULES, known_model
+from kf2v.admission.callers import Caller
+from kf2v.admission.rules import RULES, granted_model
 from kf2v.blobs import Blobs
 from kf2v.catalog.models import AREAS, MODELS, Model
-from kf2v.catalog.regions import Region
 from kf2v.clock import Clock
 from kf2v.errors import InvalidMediaUrl, InvalidParameter
 from kf2v.store import Store
@@ -34,7 +33,6 @@ class Admission:
     store: Store
     blobs: Blobs
     clock: Clock
-    region: Region
     retention: Retention
     #: which engine makes the videos
     engine: str
@@ -45,9 +43,10 @@ class Admission:
         """The task to insert; its uploaded and inline frames are kept or found already.
 
         Raises InvalidParameter for what cannot be done; in ``cloud`` validation the mistake becomes the task's flaw,
-        except for an unknown model, which the cloud refuses at submission as well.
+        except for an unknown model, which the cloud refuses at submission as well. Raises ModelAccessDenied for one
+        that is not for this caller.
         """
-        model = known_model(submission, self.region)
+        model = granted_model(submission.model, caller)
         task_id = new_id(self.clock.now())
         flaw: Failure | None = None
         nowhere = FrameSource(kind="url", place="")
@@ -67,8 +66,8 @@ class Admission:
             account=caller.account,
             key_id=caller.key_id,
             request_id=envelope.request_id,
-            workspace=envelope.workspace,
-            region=self.region.id,
+            workspace=caller.workspace.id if caller.workspace else None,
+            region=caller.region.id,
             flaw=flaw,
             submitted_at=self.clock.now(),
             job=Job(

@@ -2,19 +2,33 @@
 
 from collections.abc import Callable
 
+from kf2v.admission.callers import Caller
 from kf2v.catalog.models import Model
 from kf2v.catalog.regions import Region
-from kf2v.errors import ModelNotExist
+from kf2v.errors import ModelAccessDenied, ModelNotExist
 from kf2v.wire import Submission
 from kf2v.wire.v1.fields import choices, misfit, shown
 
 
 def known_model(submission: Submission, region: Region) -> Model:
     """The model that is meant. Raises ModelNotExist; the cloud checks this at submission too, in every mode."""
-    model = region.find(submission.model)
+    return model_of(region, submission.model)
+
+
+def granted_model(name: str | None, caller: Caller) -> Model:
+    """The model of that name. Raises ModelNotExist, and ModelAccessDenied if it is not for this caller."""
+    model = model_of(caller.region, name)
+    if not caller.may_ask_for(model):
+        raise ModelAccessDenied
+    return model
+
+
+def model_of(region: Region, name: str | None) -> Model:
+    """The model that ``region`` has under ``name``. Raises ModelNotExist."""
+    model = region.find(name or "")
     if model is None:
         raise ModelNotExist(
-            f"{ModelNotExist.sentence} model should be {choices(region.models)}, but got {shown(submission.model)}."
+            f"{ModelNotExist.sentence} model should be {choices(region.models)}, but got {shown(name)}."
         )
     return model
 

@@ -3,6 +3,7 @@
 Source: the vendor's API reference ("Availability", "resolution", "usage") and user guide (models by region).
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +23,10 @@ class Model:
     default_resolution: str
     #: the other names of the same model
     aliases: tuple[str, ...] = ()
+
+    def is_among(self, names: Collection[str]) -> bool:
+        """Whether any of its names is among ``names``."""
+        return self.name in names or any(alias in names for alias in self.aliases)
 
 
 MODELS: dict[str, Model] = {

@@ -22,6 +22,7 @@ from kf2v.cli import (
     serve,
     tasks,
     worker,
+    workspaces,
 )
 from kf2v.cli.exits import Exit
 from kf2v.cli.terminal import CommandFailed, complain, give
@@ -62,6 +63,7 @@ for command in (run.run, serve.serve, create.create, inspect.inspect, rewrite.re
     app.command()(command)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(keys.app, name="keys")
+app.add_typer(workspaces.app, name="workspaces")
 app.add_typer(models.app, name="models")
 app.command()(doctor.doctor)
 app.add_typer(bench.app, name="bench")

@@ -1,159 +1,227 @@
-"""``kf2v keys``: who may use the service of this machine.
-
-A running server is asked over its socket, because it alone owns the data; with none running the data is opened.
-"""
+"""``kf2v keys``: who may use the service of this machine, and what for."""
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
 import typer
 
-from kf2v.cli.config import DataDir, read_settings
+from kf2v.cli.config import DataDir
 from kf2v.cli.delivery import AsJson
-from kf2v.cli.exits import Exit
 from kf2v.cli.help import help_alone
-from kf2v.cli.serve import absolute
+from kf2v.cli.owned import Owned, day, members
 from kf2v.cli.terminal import CommandFailed, give, give_json, give_table, say
 
 if TYPE_CHECKING:
-    from kf2v.admission.keys import Keys
-    from kf2v.settings import Settings
-    from kf2v.wire.backstage import KeyShown
+    from kf2v.wire.keys import KeyShown
 
-T = TypeVar("T")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 app = typer.Typer(
-    help="Make, list and revoke API keys of this machine's service.", callback=help_alone, invoke_without_command=True
+    help="Make, list, change and revoke API keys of this machine's service.",
+    callback=help_alone,
+    invoke_without_command=True,
 )
+
+KeyId = Annotated[str, typer.Argument(metavar="KEY_ID", help="See: kf2v keys list.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Label = Annotated[str | None, typer.Option(help="A name to tell it by.")]
+Scopes = Annotated[
+    list[str] | None,
+    typer.Option("--scope", help="create, read, cancel (these three unless told), manage or admin; may be repeated."),
+]
+Models = Annotated[list[str] | None, typer.Option("--model", help="A model it is for; may be repeated.")]
+Networks = Annotated[
+    list[str] | None, typer.Option("--network", help="Where it may be used from, as 192.0.2.0/24; may be repeated.")
+]
+Region = Annotated[str | None, typer.Option(help="singapore or beijing: it works there only.")]
+Workspace = Annotated[str | None, typer.Option(help="The workspace it belongs to.")]
+Priority = Annotated[int | None, typer.Option(help="Of its tasks, -100 to 100; higher ones go first.")]
+ExpiresIn = Annotated[str | None, typer.Option(metavar="TIME", help="When it ends by itself: 3600, 90m, 12h, 30d.")]
 
 
 @app.command()
 def create(
     account: Annotated[str, typer.Option(help="Whose key it is; tasks and uploads belong to accounts.")],
+    label: Label = None,
+    scopes: Scopes = None,
+    models: Models = None,
+    networks: Networks = None,
+    region: Region = None,
+    workspace: Workspace = None,
+    priority: Priority = None,
+    expires_in: ExpiresIn = None,
     as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
     """Make a key and print it. It is shown this once and kept only as a hash."""
+    from kf2v.wire.keys import NewKey
+
     if not account.strip() or not account.isprintable():
         raise CommandFailed("Usage", "--account should be a name")
-    key = _Cabinet(data_dir).create(account.strip())
-    give_json(_fields(key)) if as_json else give(key.key or "")
+    wish = NewKey(
+        account=account.strip(),
+        label=label,
+        scopes=_tuple(scopes),
+        models=_tuple(models),
+        networks=_tuple(networks),
+        region=region,
+        workspace=workspace,
+        priority=priority,
+        expires_in=_seconds(expires_in),
+    )
+    _give(_key(Owned(data_dir).ask("POST", "/keys", members(wish))), as_json=as_json)
 
 
 @app.command("list")
 def list_keys(as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """List all keys, oldest first, without their secrets."""
-    keys = _Cabinet(data_dir).list()
+    keys = _all(Owned(data_dir))
     if as_json:
-        give_json({"keys": [_fields(key) for key in keys]})
+        give_json({"keys": [members(key) for key in keys]})
         return
-    heads = ("id", "account", "key", "created", "revoked")
-    give_table(heads, ((k.id, k.account, f"…{k.hint}", _day(k.created_at), _day(k.revoked_at)) for k in keys))
+    heads = ("id", "account", "label", "key", "scopes", "state", "created", "used")
+    give_table(heads, (_row(key) for key in keys))
 
 
 @app.command()
-def revoke(
-    key_id: Annotated[str, typer.Argument(metavar="KEY_ID", help="See: kf2v keys list.")],
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+def show(key_id: KeyId, as_json: AsJson = False, data_dir: DataDir = None) -> None:
+    """Everything about one key but its secret."""
+    key = next((key for key in _all(Owned(data_dir)) if key.id == key_id), None)
+    if key is None:
+        raise CommandFailed("NotFound", f"there is no key {key_id}", fix="see: kf2v keys list")
+    if as_json:
+        give_json(members(key))
+        return
+    moments = {"created_at", "expires_at", "disabled_at", "revoked_at", "used_at"}
+    for name, value in members(key).items():
+        text = ", ".join(value) if isinstance(value, (list, tuple)) else value  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        give(f"{name:12} {day(getattr(key, name)) if name in moments else text}".rstrip())
+
+
+@app.command()
+def change(
+    key_id: KeyId,
+    label: Label = None,
+    scopes: Scopes = None,
+    models: Models = None,
+    networks: Networks = None,
+    region: Region = None,
+    workspace: Workspace = None,
+    priority: Priority = None,
+    expires_in: ExpiresIn = None,
+    as_json: AsJson = False,
     data_dir: DataDir = None,
 ) -> None:
+    """Change what a key may do. What is not named stays; an empty value takes a bound away: --network ''."""
+    from kf2v.wire.keys import KeyWish
+
+    wish = KeyWish(
+        label=label,
+        scopes=_tuple(scopes),
+        models=_tuple(models),
+        networks=_tuple(networks),
+        region=region,
+        workspace=workspace,
+        priority=priority,
+        expires_in=_seconds(expires_in),
+    )
+    if not members(wish):
+        raise CommandFailed("Usage", "nothing to change", fix="see: kf2v keys change --help")
+    key = _key(Owned(data_dir).ask("POST", _path(key_id), members(wish)))
+    give_json(members(key)) if as_json else say(f"changed {key_id}")
+
+
+@app.command()
+def rotate(key_id: KeyId, yes: Yes = False, as_json: AsJson = False, data_dir: DataDir = None) -> None:
+    """Give a key a new secret and print it; the old one is dead at once. Asks first on a terminal."""
+    _confirm(f"Replace the secret of key {key_id}?", f"key {key_id} has its old secret", yes=yes)
+    _give(_key(Owned(data_dir).ask("POST", f"{_path(key_id)}/rotate")), as_json=as_json)
+
+
+@app.command()
+def disable(key_id: KeyId, data_dir: DataDir = None) -> None:
+    """Switch a key off until it is enabled again."""
+    Owned(data_dir).ask("POST", f"{_path(key_id)}/disable")
+    say(f"disabled {key_id}")
+
+
+@app.command()
+def enable(key_id: KeyId, data_dir: DataDir = None) -> None:
+    """Switch a key on again."""
+    Owned(data_dir).ask("POST", f"{_path(key_id)}/enable")
+    say(f"enabled {key_id}")
+
+
+@app.command()
+def revoke(key_id: KeyId, yes: Yes = False, data_dir: DataDir = None) -> None:
     """End a key for good; asks first on a terminal. Running tasks of its account go on."""
-    if not yes and sys.stdin.isatty() and not typer.confirm(f"Revoke key {key_id}?", err=True):
-        raise CommandFailed("NotConfirmed", f"key {key_id} is still valid", fix="")
-    if not _Cabinet(data_dir).revoke(key_id):
-        raise CommandFailed("NotFound", f"there is no key {key_id} that could be revoked", fix="see: kf2v keys list")
+    _confirm(f"Revoke key {key_id}?", f"key {key_id} is still valid", yes=yes)
+    Owned(data_dir).ask("POST", f"{_path(key_id)}/revoke")
     say(f"revoked {key_id}")
 
 
-class _Cabinet:
-    """The keys of one data directory, through whoever owns it at the moment."""
-
-    def __init__(self, data_dir: Any) -> None:
-        self._settings: Settings = read_settings(data_dir=absolute(data_dir))
-
-    def create(self, account: str) -> KeyShown:
-        from kf2v.wire import backstage
-
-        answer = self._ask("POST", "/keys", backstage.render(backstage.NewKey(account=account)))
-        if answer is not None:
-            return backstage.parse(backstage.KeyShown, answer[1])
-
-        from kf2v.admission.keys import shown
-
-        async def make(keys: Keys) -> KeyShown:
-            key, secret = await keys.create(account)
-            return shown(key, secret)
-
-        return self._open(make)
-
-    def list(self) -> list[KeyShown]:
-        from kf2v.wire import backstage
-
-        answer = self._ask("GET", "/keys")
-        if answer is not None:
-            return backstage.parse(list[backstage.KeyShown], answer[1])
-
-        from kf2v.admission.keys import shown
-
-        async def look(keys: Keys) -> list[KeyShown]:
-            return [shown(key) for key in await keys.list()]
-
-        return self._open(look)
-
-    def revoke(self, key_id: str) -> bool:
-        from urllib.parse import quote
-
-        answer = self._ask("POST", f"/keys/{quote(key_id, safe='')}/revoke")
-        if answer is not None:
-            return answer[0] == 200
-        return self._open(lambda keys: keys.revoke(key_id))
-
-    def _ask(self, method: str, path: str, body: bytes = b"") -> tuple[int, bytes] | None:
-        """What the running server says; None if none runs. Raises CommandFailed if it refuses."""
-        from kf2v.net.unix import socket_path
-        from kf2v.net.unix_client import UnixClient, Unreachable
-
-        socket = socket_path(self._settings.data_dir)
-        if not socket.exists():
-            return None
-        try:
-            status, answer = UnixClient(socket).ask(method, path, body)
-        except Unreachable:
-            return None  # left behind by a server that died; the lock of the data tells for certain
-        if status not in (200, 404):
-            told = answer.decode("utf-8", "replace")
-            raise CommandFailed("ServerError", f"the running server answered {status}: {told}")
-        return status, answer
-
-    def _open(self, work: Callable[[Keys], Awaitable[T]]) -> T:
-        import asyncio
-
-        from kf2v.assembly import open_keys
-        from kf2v.store.sqlite.ownership import StoreInUse
-
-        async def inside() -> T:
-            async with open_keys(self._settings) as keys:
-                return await work(keys)
-
-        try:
-            return asyncio.run(inside())
-        except StoreInUse as error:
-            fix = "it may be starting or stopping; try again in a moment"
-            raise CommandFailed("DataDirInUse", f"{error} It does not answer.", exit=Exit.GENERAL, fix=fix) from error
-        except OSError as error:
-            raise CommandFailed("DataDirUnusable", f"{self._settings.data_dir}: {error.strerror or error}") from error
+def _confirm(question: str, otherwise: str, *, yes: bool) -> None:
+    if not yes and sys.stdin.isatty() and not typer.confirm(question, err=True):
+        raise CommandFailed("NotConfirmed", otherwise, fix="")
 
 
-def _fields(key: KeyShown) -> dict[str, object]:
-    """Absent members are left out, as everywhere in this API."""
-    from dataclasses import asdict
-
-    return {name: value for name, value in asdict(key).items() if value is not None}
+def _path(key_id: str) -> str:
+    return f"/keys/{quote(key_id, safe='')}"
 
 
-def _day(at: int | None) -> str:
-    return "" if at is None else f"{datetime.fromtimestamp(at / 1000, UTC).astimezone():%Y-%m-%d %H:%M}"
+def _key(answer: bytes) -> KeyShown:
+    from kf2v.wire import backstage
+    from kf2v.wire.keys import KeyShown
+
+    return backstage.parse(KeyShown, answer)
+
+
+def _all(owned: Owned) -> list[KeyShown]:
+    from kf2v.wire import backstage
+    from kf2v.wire.keys import KeyShown
+
+    return backstage.parse(list[KeyShown], owned.ask("GET", "/keys"))
+
+
+def _give(key: KeyShown, *, as_json: bool) -> None:
+    give_json(members(key)) if as_json else give(key.key or "")
+
+
+def _row(key: KeyShown) -> tuple[str, ...]:
+    return (
+        key.id,
+        key.account,
+        key.label,
+        f"…{key.hint}",
+        ",".join(key.scopes),
+        _state(key),
+        day(key.created_at),
+        day(key.used_at),
+    )
+
+
+def _state(key: KeyShown) -> str:
+    if key.revoked_at is not None:
+        return f"revoked {day(key.revoked_at)}"
+    if key.disabled_at is not None:
+        return "disabled"
+    return "active" if key.expires_at is None else f"until {day(key.expires_at)}"
+
+
+def _tuple(values: list[str] | None) -> tuple[str, ...] | None:
+    """An empty value alone is the empty list."""
+    return None if values is None else tuple(value for value in values if value)
+
+
+def _seconds(text: str | None) -> int | None:
+    """``90m`` as seconds; empty is 0, which is no end."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,9})([smhd]?)", text.strip() or "0", re.ASCII)
+    if found is None:
+        raise CommandFailed("Usage", f"--expires-in should be like 3600, 90m, 12h or 30d, but got {text!r}")
+    return int(found[1]) * _SECONDS[found[2] or "s"]

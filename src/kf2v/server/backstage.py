@@ -6,8 +6,8 @@ Knows no key and no rights: permissions on the socket's file are the whole guard
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncGenerator, Generator, Sequence
-from typing import Protocol
+from collections.abc import AsyncGenerator, Generator, Iterable
+from typing import TypeAlias
 
 import uvicorn
 from starlette.applications import Starlette
@@ -15,31 +15,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from kf2v.admission.keys import shown
-from kf2v.errors import ApiError, NotFound
+from kf2v.errors import ApiError
 from kf2v.server.desk import Desk
-from kf2v.store import Key
 from kf2v.wire import backstage as wire
 
-
-class KeyCabinet(Protocol):
-    """Who makes and revokes API keys."""
-
-    async def create(self, account: str) -> tuple[Key, str]:
-        """A new key of ``account``: as kept, and the secret itself, which nobody can ask for again."""
-        ...
-
-    async def list(self) -> Sequence[Key]:
-        """All keys, oldest first."""
-        ...
-
-    async def revoke(self, key_id: str) -> bool:
-        """False if there is no such key or it is revoked already."""
-        ...
+#: the application, for those who need not know the framework
+Backstage: TypeAlias = Starlette
 
 
-def backstage(desk: Desk, cabinet: KeyCabinet) -> Starlette:
-    """The application: four calls of workers, three about keys."""
+def backstage(desk: Desk, owners: Iterable[Route] = ()) -> Backstage:
+    """The application: four calls of workers, and those of the owner's commands."""
 
     async def claim(request: Request) -> Response:
         asked = wire.parse(wire.Claim, await request.body())
@@ -57,29 +42,13 @@ def backstage(desk: Desk, cabinet: KeyCabinet) -> Starlette:
         given = wire.parse(wire.HandBack, await request.body())
         return _answer(await desk.hand_back(given.task_id, given.attempt))
 
-    async def create_key(request: Request) -> Response:
-        key, secret = await cabinet.create(wire.parse(wire.NewKey, await request.body()).account)
-        return _answer(shown(key, secret))
-
-    async def list_keys(request: Request) -> Response:
-        del request
-        return _answer([shown(key) for key in await cabinet.list()])
-
-    async def revoke_key(request: Request) -> Response:
-        key_id = request.path_params["id"]
-        if not await cabinet.revoke(key_id):
-            raise NotFound(f"There is no key {key_id} that could be revoked.")
-        return _answer(True)
-
     return Starlette(
         routes=[
             Route("/claim", claim, methods=["POST"]),
             Route("/renew", renew, methods=["POST"]),
             Route("/settle", settle, methods=["POST"]),
             Route("/hand_back", hand_back, methods=["POST"]),
-            Route("/keys", create_key, methods=["POST"]),
-            Route("/keys", list_keys, methods=["GET"]),
-            Route("/keys/{id}/revoke", revoke_key, methods=["POST"]),
+            *owners,
         ],
         exception_handlers={ApiError: _refuse},
     )

@@ -72,6 +72,12 @@ class Exchange:
                 return value.decode("latin-1")
         return None
 
+    @property
+    def peer(self) -> str | None:
+        """The address it came from; None where there is none, as on a socket of this machine's files."""
+        address = self.scope.get("client")
+        return address[0] if address else None
+
     def query(self) -> dict[str, str]:
         """The query string; of a name given twice, the last value."""
         return dict(parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True))

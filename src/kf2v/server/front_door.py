@@ -9,7 +9,7 @@ in whoever stands before it, and hangs up on nobody without an answer or a momen
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from functools import partial
 from typing import Any
 
@@ -26,9 +26,13 @@ BAR_TRIES = 100
 
 
 class FrontDoor(uvicorn.Server):
-    """Answers with ``app``. Made open by ``open``, closed by ``close`` in peace or by ``slam`` at once."""
+    """Answers with ``app``. Made open by ``open``, closed by ``close`` in peace or by ``slam`` at once.
 
-    def __init__(self, app: Callable[..., Any]) -> None:
+    What ``X-Forwarded-For`` and ``X-Forwarded-Proto`` say counts where a peer of ``trusted_proxies``, addresses and
+    networks, says it; of several addresses, the last one that is none of theirs.
+    """
+
+    def __init__(self, app: Callable[..., Any], *, trusted_proxies: Collection[str] = ()) -> None:
         config = uvicorn.Config(
             app,
             lifespan="off",
@@ -37,6 +41,8 @@ class FrontDoor(uvicorn.Server):
             server_header=False,
             date_header=True,
             ws="none",
+            proxy_headers=bool(trusted_proxies),
+            forwarded_allow_ips=list(trusted_proxies),
             http=Protocol,
             loop="asyncio",
             backlog=2048,

@@ -9,6 +9,7 @@ from kf2v.server.v1.create import Create
 from kf2v.server.v1.files import Files
 from kf2v.server.v1.models import Models
 from kf2v.server.v1.tasks import Tasks
+from kf2v.server.v1.tokens import Tokens
 from kf2v.server.v1.uploads import Uploads
 
 API = "/api/v1"
@@ -23,6 +24,7 @@ def table(
     uploads_: Uploads,
     files: Files,
     models: Models,
+    tokens: Tokens,
     operations: Operations,
     ext: Iterable[Route] = (),
 ) -> Routes:
@@ -39,6 +41,7 @@ def table(
             Route("GET", f"{API}/uploads", uploads_.policy),
             Route("POST", uploads.PATH, uploads_.post),
             Route("GET", f"{API}/models", models),
+            Route("POST", f"{API}/tokens", tokens),
             Route("GET", "/results/{name}", files.download),
             Route("GET", "/healthz", operations.healthz),
             Route("GET", "/readyz", operations.readyz),

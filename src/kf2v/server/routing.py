@@ -42,6 +42,8 @@ class Routes:
     """A table of routes, fixed paths found by look-up and open ones by pattern."""
 
     def __init__(self, table: Sequence[Route]) -> None:
+        #: as given
+        self.table = tuple(table)
         self._fixed: dict[str, dict[str, Route]] = {}
         self._open: dict[str, tuple[re.Pattern[str], dict[str, Route]]] = {}
         for route in table:

@@ -14,7 +14,6 @@ class Envelope:
 
     #: drawn by the server
     request_id: str
-    workspace: str | None = None
     #: see ``store.Once``
     idempotency_key: str | None = None
     #: a URL that wants to hear of the task's end

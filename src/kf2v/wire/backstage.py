@@ -50,26 +50,6 @@ class HandBack:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewKey:
-    """Make a key for ``account``."""
-
-    account: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyShown:
-    """A key as its owner sees it."""
-
-    id: str
-    account: str
-    hint: str
-    created_at: int
-    revoked_at: int | None = None
-    #: the key itself; there only in the answer that makes it
-    key: str | None = None
-
-
 def parse(kind: type[T], body: bytes) -> T:
     """``body`` as a ``kind``. Raises BodyInvalid if it is none."""
     try:

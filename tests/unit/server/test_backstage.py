@@ -29,24 +29,36 @@ def ask(room: Backroom, tmp_path: Path) -> Ask:
 
 
 def test_a_new_key_is_shown_once(ask: Ask) -> None:
-    status, made = ask("POST", "/keys", b'{"account":"alice"}')
+    status, made = ask("POST", "/keys", b'{"account":"alice","label":"the shop"}')
     assert status == 200
-    assert made == {
-        "id": "1",
-        "account": "alice",
-        "hint": "0001",
-        "created_at": 1,
-        "revoked_at": None,
-        "key": "sk-1",
-    }
+    assert (made["account"], made["label"]) == ("alice", "the shop")
+    assert made["key"].endswith(made["hint"])
     status, listed = ask("GET", "/keys")
     assert status == 200
     assert listed == [{**made, "key": None}]
 
 
-def test_a_key_is_revoked_by_its_id(ask: Ask) -> None:
-    ask("POST", "/keys", b'{"account":"alice"}')
-    assert ask("POST", "/keys/1/revoke") == (200, True)
+def test_a_key_is_changed_rotated_switched_and_revoked_by_its_id(ask: Ask) -> None:
+    made = ask("POST", "/keys", b'{"account":"alice"}')[1]
+    path = f"/keys/{made['id']}"
+    assert ask("POST", path, b'{"priority": 3, "models": ["wan2.2-kf2v-flash"]}')[1]["priority"] == 3
+    status, renewed = ask("POST", f"{path}/rotate")
+    assert (status, renewed["id"]) == (200, made["id"])
+    assert renewed["key"] != made["key"]
+    assert ask("POST", f"{path}/disable")[1]["disabled_at"]
+    assert ask("POST", f"{path}/enable")[1]["disabled_at"] is None
+    assert ask("POST", f"{path}/revoke")[1]["revoked_at"]
+    for act in ("", "/rotate", "/disable", "/enable", "/revoke"):
+        assert ask("POST", path + act)[0] == 404
+
+
+def test_workspaces_are_made_listed_and_deleted(ask: Ask) -> None:
+    status, made = ask("POST", "/workspaces", b'{"account":"alice","id":"llm-1","label":"trial"}')
+    assert status == 200
+    assert ask("GET", "/workspaces")[1] == [made]
+    assert ask("POST", "/workspaces", b'{"account":"bob","id":"llm-1"}')[0] == 400, "ids are everybody's"
+    assert ask("DELETE", "/workspaces/llm-1") == (200, True)
+    assert ask("DELETE", "/workspaces/llm-1")[0] == 404
 
 
 def test_revoking_what_is_not_there_says_so(ask: Ask) -> None:
@@ -55,9 +67,12 @@ def test_revoking_what_is_not_there_says_so(ask: Ask) -> None:
     assert "9" in answer["message"]
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b"[]", b'{"account":7}', b"\xff"])
-def test_a_body_that_makes_no_sense_is_refused(ask: Ask, body: bytes) -> None:
-    status, answer = ask("POST", "/keys", body)
+@pytest.mark.parametrize("path", ["/keys", "/workspaces"])
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"[]", b'{"account":7}', b"\xff", b'{"account":" "}', b'{"account":"a","scope":"read"}']
+)
+def test_a_body_that_makes_no_sense_is_refused(ask: Ask, path: str, body: bytes) -> None:
+    status, answer = ask("POST", path, body)
     assert (status, answer["code"]) == (400, "InvalidParameter")
 
 

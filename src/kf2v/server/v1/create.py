@@ -41,7 +41,6 @@ class Create:
 def _envelope(exchange: Exchange) -> Envelope:
     return Envelope(
         request_id=exchange.request_id,
-        workspace=exchange.header(b"x-dashscope-workspace"),
         idempotency_key=exchange.header(b"idempotency-key"),
         callback=exchange.header(b"x-kf2v-callback"),
         inspection=exchange.header(b"x-dashscope-datainspection"),

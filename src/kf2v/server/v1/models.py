@@ -2,7 +2,6 @@
 
 from kf2v.admission.keys import Scope
 from kf2v.catalog.models import MODELS
-from kf2v.catalog.regions import Region
 from kf2v.server.exchange import Exchange, Reply, reply
 from kf2v.server.reception import Reception
 from kf2v.wire.v1 import models as wire
@@ -10,14 +9,13 @@ from kf2v.wire.v1.listing import page_of
 
 
 class Models:
-    """The models of the region, in pages."""
+    """The models that the caller may ask for, in pages."""
 
-    def __init__(self, *, reception: Reception, region: Region) -> None:
+    def __init__(self, *, reception: Reception) -> None:
         self._reception = reception
-        self._region = region
 
     async def __call__(self, exchange: Exchange) -> Reply:
-        await self._reception.caller(exchange, Scope.READ)
+        caller = await self._reception.caller(exchange, Scope.READ)
         page_no, page_size = page_of(exchange.query())
-        models = [MODELS[name] for name in self._region.models]
+        models = [MODELS[name] for name in caller.region.models if caller.may_ask_for(MODELS[name])]
         return reply(exchange, {"output": wire.render(models, page_no=page_no, page_size=page_size)})

@@ -13,16 +13,16 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from kf2v.admission.keys import Scope
+from kf2v.admission.rules import granted_model
 from kf2v.blobs import Blobs
-from kf2v.catalog.regions import Region
 from kf2v.clock import Clock
-from kf2v.errors import FileAlreadyExists, InvalidParameter, ModelNotExist, PayloadTooLarge
+from kf2v.errors import FileAlreadyExists, InvalidParameter, PayloadTooLarge
 from kf2v.links import Signer
 from kf2v.server.exchange import Answer, Exchange, Inbox, Reply, reply
 from kf2v.server.reception import Reception
 from kf2v.store import Store, Upload
 from kf2v.wire.v1 import uploads as wire
-from kf2v.wire.v1.fields import choices, misfit, shown
+from kf2v.wire.v1.fields import misfit
 from kf2v.wire.v1.media import FRAME_LIMIT
 
 PATH = "/uploads"
@@ -41,7 +41,6 @@ class Uploads:
         blobs: Blobs,
         clock: Clock,
         signer: Signer,
-        region: Region,
         public_url: str | None,
     ) -> None:
         self._reception = reception
@@ -49,7 +48,6 @@ class Uploads:
         self._blobs = blobs
         self._clock = clock
         self._signer = signer
-        self._region = region
         self._public_url = public_url
 
     async def policy(self, exchange: Exchange) -> Reply:
@@ -58,15 +56,11 @@ class Uploads:
         query = exchange.query()
         if query.get("action") != "getPolicy":
             raise misfit("action", query.get("action"), "'getPolicy'")
-        if self._region.find(query.get("model", "")) is None:
-            raise ModelNotExist(
-                f"{ModelNotExist.sentence} model should be {choices(self._region.models)}, "
-                f"but got {shown(query.get('model'))}."
-            )
+        model = granted_model(query.get("model"), caller)
         now = self._clock.now()
         grant = wire.Grant(
             account=caller.account,
-            model=query["model"],
+            model=model.name,
             directory=wire.directory_of(caller.account, exchange.request_id, now=now, signer=self._signer),
             expires_at=wire.expiry(now),
         )
