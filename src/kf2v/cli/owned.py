@@ -6,11 +6,10 @@ the same application answers in this process.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from kf2v.cli.config import read_settings
 from kf2v.cli.exits import Exit
@@ -26,6 +25,8 @@ class Owned:
 
     def ask(self, method: str, path: str, body: object = None) -> bytes:
         """The answer. Raises CommandFailed with the code that it was refused with."""
+        import msgspec
+
         content = b"" if body is None else msgspec.json.encode(body)
         status, answer = self._running(method, path, content) or self._at_rest(method, path, content)
         if status == 200:
@@ -73,7 +74,7 @@ class Owned:
 
 def members(shown: Any) -> dict[str, object]:
     """Absent members are left out, as everywhere in this API."""
-    return {name: value for name, value in msgspec.to_builtins(shown).items() if value is not None}
+    return {name: value for name, value in asdict(shown).items() if value is not None}
 
 
 def day(at: int | None) -> str:
