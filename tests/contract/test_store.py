@@ -1,7 +1,7 @@
 """What every store owes: each task moves as the table says, to one worker at a time, and is forgotten once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,18 +19,6 @@ pytestmark = pytest.mark.anyio
 STILL = frozenset({"still"})
 LATER = NOW + 1_000
 UNTIL = NOW + 31_000
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened: Store = MemoryStore() if request.param == "memory" else await SqliteStore.open(tmp_path / "kf2v.db")
-    yield opened
-    await opened.close()
 
 
 async def state_of(store: Store, task_id: str) -> State:
