@@ -85,7 +85,13 @@ def upload(number: int = 0, **changes: Any) -> Upload:
 
 
 def workspace(number: int = 0, **changes: Any) -> Workspace:
-    values = {"id": f"ws-{number}", "account": "mine", "label": "片场", "models": ("a", "b"), "created_at": NOW + number}
+    values = {
+        "id": f"ws-{number}",
+        "account": "mine",
+        "label": "片场",
+        "models": ("a", "b"),
+        "created_at": NOW + number,
+    }
     return Workspace(**(values | changes))
 
 

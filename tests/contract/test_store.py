@@ -48,6 +48,7 @@ async def test_what_was_inserted_reads_back_whole(store: Store) -> None:
             running(phase="generate", progress=0.25),
             order(state=State.SUCCEEDED, scheduled_at=NOW, ended_at=LATER, attempt=3, charged=2, outcome=MADE),
             order(state=State.CANCELED, ended_at=LATER),
+            order(priority=-3, callback="https://example.com/回调", kept=True, job=job(fallbacks=("morph", "wan"))),
         )
     ):
         kept = replace(task, id=f"kept-{number}")
