@@ -92,7 +92,7 @@ def workspace(number: int = 0, **changes: Any) -> Workspace:
         "models": ("a", "b"),
         "created_at": NOW + number,
     }
-    return Workspace(**(values | changes))
+    return Workspace(**({"created_at": NOW + number} | values | changes))
 
 
 def webhook(number: int = 0, **changes: Any) -> Webhook:

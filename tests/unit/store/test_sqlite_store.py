@@ -149,7 +149,7 @@ async def test_what_is_no_database_is_refused_and_free_again(tmp_path: Path) -> 
     [
         (GET_TASK, ("a",), "sqlite_autoindex_task_1"),
         (GET_KEY, ("a",), "sqlite_autoindex_key_2"),
-        (queue.HEAD, ("still", "mine", "wan2.2-kf2v-flash"), "task_waiting"),
+        (queue.HEADS, ("still",), "task_waiting"),
         (queue.WAITING, ("mine", "wan2.2-kf2v-flash"), "PRIMARY KEY"),
         (queue.SERVE, ("mine",), "turn_served"),
         (queue.PLACE, ("a",), "sqlite_autoindex_task_1"),
@@ -177,7 +177,8 @@ async def test_nothing_frequent_sorts_or_reads_the_whole_table(
     db.close()
     assert any(index in step for step in steps), steps
     assert not any("TEMP B-TREE" in step for step in steps), steps
-    assert not any(step.startswith("SCAN") and "INDEX" not in step for step in steps), steps
+    whole = {step for step in steps if step.startswith("SCAN") and "INDEX" not in step}
+    assert whole <= {"SCAN line"}, steps  # a row for each that waits or runs, whatever they have waiting
 
 
 async def test_get_never_remembers_more_than_it_may_and_forgets_nothing_by_it(
