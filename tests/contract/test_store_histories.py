@@ -95,8 +95,10 @@ class Histories(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        for engine in (*ENGINES, *ENGINES):
-            self.insert(engine=engine, earlier=0, account="mine", priority=0, once=None, room=None)
+        for account in (*ACCOUNTS, *ACCOUNTS):
+            self.insert(
+                engine=ENGINES[len(self.model) % 2], earlier=0, account=account, priority=0, once=None, room=None
+            )
         self.claim(engines=BOTH, worker="w1", cap=None)
 
     @rule(milliseconds=st.integers(0, 5_000))
@@ -189,6 +191,17 @@ class Histories(RuleBasedStateMachine):
             phase="",
             progress=0.0,
         )
+
+    @precondition(lambda self: any(task.state.waiting for task in self.model.values()))
+    @rule()
+    def serve(self) -> None:
+        """A quick worker: claims and is done with it."""
+        before = {task.id: task.attempt for task in self.model.values()}
+        self.claim(engines=BOTH, worker="quick", cap=None)
+        (task,) = (task for task in self.model.values() if task.attempt > before[task.id])
+        assert self.ask("settle", task.id, task.attempt, FAILED, now=self.now) is Settled.RECORDED
+        ends = {"ended_at": self.now, "lease_until": None, "phase": "", "outcome": FAILED}
+        self.move(task.id, Event.FAIL, task.attempt, **ends)
 
     @rule(number=NUMBERS)
     def stop(self, number: int) -> None:
@@ -352,7 +365,7 @@ class Histories(RuleBasedStateMachine):
 
 TestHistories = Histories.TestCase
 TestHistories.settings = settings(
-    max_examples=25,
+    max_examples=30,
     stateful_step_count=40,
     deadline=None,
     derandomize=True,
