@@ -70,6 +70,7 @@ class Admission:
             workspace=envelope.workspace,
             region=self.region.id,
             flaw=flaw,
+            priority=caller.rights.priority,
             submitted_at=self.clock.now(),
             job=Job(
                 model=model.name,

@@ -39,6 +39,7 @@ def table(
             Route("GET", f"{API}/uploads", uploads_.policy),
             Route("POST", uploads.PATH, uploads_.post),
             Route("GET", f"{API}/models", models),
+            Route("GET", f"{API}/models/limits", models.limits),
             Route("GET", "/results/{name}", files.download),
             Route("GET", "/healthz", operations.healthz),
             Route("GET", "/readyz", operations.readyz),
