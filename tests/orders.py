@@ -1,9 +1,10 @@
-"""Tasks, outcomes, keys and uploads to keep somewhere."""
+"""Tasks, outcomes, keys and other rows to keep somewhere."""
 
 from typing import Any
 
-from kf2v.store import Key, Upload
+from kf2v.store import Key, Upload, Workspace
 from kf2v.tasks import Failure, FrameSource, Job, Outcome, State, Task, Usage, Video
+from kf2v.tasks.news import Webhook
 
 NOW = 1_760_000_000_000
 
@@ -81,3 +82,25 @@ def upload(number: int = 0, **changes: Any) -> Upload:
         "created_at": NOW + number,
     }
     return Upload(**(values | changes))
+
+
+def workspace(number: int = 0, **changes: Any) -> Workspace:
+    values = {
+        "id": f"ws-{number}",
+        "account": "mine",
+        "label": "片场",
+        "models": ("a", "b"),
+        "created_at": NOW + number,
+    }
+    return Workspace(**({"created_at": NOW + number} | values | changes))
+
+
+def webhook(number: int = 0, **changes: Any) -> Webhook:
+    values = {
+        "id": f"hook-{number}",
+        "account": "mine",
+        "url": f"https://example.com/hooks/{number}",
+        "secret": "whsec_c2VjcmV0",
+        "created_at": NOW + number,
+    }
+    return Webhook(**(values | changes))

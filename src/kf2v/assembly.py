@@ -6,24 +6,29 @@ Heavy things are imported by the builder that needs them: a server that only ans
 import contextlib
 import os
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
 from kf2v.admission.admit import Admission
+from kf2v.admission.intake import Intake
 from kf2v.admission.keys import Keys
+from kf2v.admission.limits import EVERYBODY, Cost, Limits, Table
 from kf2v.admission.workspaces import Workspaces
 from kf2v.blobs import Blobs
 from kf2v.catalog.models import MODELS
+from kf2v.catalog.quotas import CLOUD_QUOTAS, ENDLESS, OWN, Budget, Currency, Quota
 from kf2v.catalog.regions import REGIONS
 from kf2v.clock import HOUR, SECOND, Clock, SystemClock
 from kf2v.engines import Engine, EngineUnavailable
 from kf2v.engines.standby import Standby
 from kf2v.links import Signer
+from kf2v.metering import UsageLine
 from kf2v.rewriting import Rewriter
 from kf2v.server.app import App
 from kf2v.server.backstage import Backstage, backstage
@@ -42,7 +47,7 @@ from kf2v.server.v1.tasks import Tasks
 from kf2v.server.v1.tokens import Tokens
 from kf2v.server.v1.uploads import Uploads
 from kf2v.server.vitals import Vitals
-from kf2v.settings import Settings
+from kf2v.settings import AccountLimits, ModelLimits, Settings
 from kf2v.store import Store
 from kf2v.tasks.retention import Retention
 from kf2v.wire.v1.media import FRAME_LIMIT
@@ -150,6 +155,50 @@ READINESS: dict[str, Callable[[Settings], EngineUnavailable | None]] = {"wan": _
 #: engines that may be able to make some models and not others: what each of the others lacks
 SHORTCOMINGS: dict[str, Callable[[Settings], dict[str, EngineUnavailable]]] = {"wan": _wan_missing}
 REWRITERS: dict[str, Callable[[Settings], Rewriter]] = {"rules": _rules, "openai": build_chat, "verbatim": _verbatim}
+
+
+def _nothing(lines: Iterable[UsageLine], currency: Currency) -> Decimal:
+    """Of a deployment without prices."""
+    del lines, currency
+    return Decimal(0)
+
+
+#: what budgets go by
+COST: Cost = _nothing
+#: what an account may have of each model where nothing else is said
+QUOTAS: dict[str, dict[str, Quota]] = {"own": dict.fromkeys(MODELS, OWN), "cloud": CLOUD_QUOTAS}
+
+
+def limits_table(settings: Settings) -> Table:
+    """Every figure that these settings give to anybody."""
+    usual = QUOTAS[settings.limits]
+    quotas: dict[tuple[str, str], Quota] = {}
+    budgets: dict[tuple[str, str | None], Budget] = {}
+    everybody = settings.account_limits.get(EVERYBODY, AccountLimits())
+    for account, own in {EVERYBODY: everybody, **settings.account_limits}.items():
+        budgets[account, None] = _budget(own, everybody)
+        for model in MODELS:
+            said = (own.models.get(model), own, everybody.models.get(model), everybody)
+            quotas[account, model] = _quota([limits for limits in said if limits is not None], usual[model])
+            budgets[account, model] = _budget(*(limits.models.get(model, ModelLimits()) for limits in (own, everybody)))
+    return Table(quotas=quotas, budgets=budgets)
+
+
+def _quota(said: Sequence[ModelLimits], usual: Quota) -> Quota:
+    """The first word on each figure counts."""
+
+    def figure(name: str) -> int | None:
+        return next((value for limits in said if (value := getattr(limits, name)) is not None), getattr(usual, name))
+
+    return Quota(per_second=figure("per_second"), running=figure("running"), waiting=figure("waiting"))
+
+
+def _budget(*said: ModelLimits) -> Budget:
+    """The first that says anything of money; its silence on the other period is no limit."""
+    for limits in said:
+        if limits.spend_per_day is not None or limits.spend_per_month is not None:
+            return Budget(per_day=limits.spend_per_day, per_month=limits.spend_per_month, currency=limits.currency)
+    return ENDLESS
 
 
 def retention(settings: Settings) -> Retention:
@@ -264,12 +313,14 @@ def build_front(
     region, kept, signer = REGIONS[settings.region], retention(settings), Signer(secret)
     keys = Keys(store, secret=secret, clock=clock, region=region)
     workspaces = Workspaces(store, clock=clock)
+    limits = Limits(limits_table(settings), store=store, clock=clock, cost=COST)
     desk = Desk(
         store,
         clock=clock,
         lease_ms=round(settings.lease_seconds * SECOND),
         max_attempts=settings.max_attempts,
         task_timeout_ms=round(settings.task_timeout * SECOND),
+        caps=limits.running,
     )
     vitals = Vitals(
         store=store,
@@ -289,10 +340,11 @@ def build_front(
         validation=settings.validation,
     )
     reception = Reception(keys, workspaces)
+    intake = Intake(admission=admission, limits=limits, store=store, blobs=blobs, clock=clock)
     links = VideoLinks(signer=signer, retention=kept, public_url=settings.public_url)
     metrics = Metrics()
     routes = table(
-        create=Create(reception=reception, admission=admission, store=store, desk=desk, vitals=vitals),
+        create=Create(reception=reception, intake=intake, desk=desk, vitals=vitals),
         tasks=Tasks(reception=reception, store=store, clock=clock, retention=kept, links=links),
         uploads_=Uploads(
             reception=reception,
@@ -303,7 +355,7 @@ def build_front(
             public_url=settings.public_url,
         ),
         files=Files(signer=signer, store=store, blobs=blobs, clock=clock, retention=kept),
-        models=Models(reception=reception),
+        models=Models(reception=reception, limits=limits),
         tokens=Tokens(reception=reception, keys=keys),
         operations=Operations(vitals=vitals, metrics=metrics, store=store),
         ext=(

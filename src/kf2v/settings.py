@@ -5,9 +5,10 @@ what stands here.
 """
 
 import json
+from decimal import Decimal
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, SecretStr, Tag, field_validator, model_validator
@@ -55,6 +56,47 @@ class WanWeights(BaseModel):
     distilled: bool = False
 
 
+class ModelLimits(BaseModel):
+    """What an account may have of each model, or of one. What is not said stays as ``limits`` has it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    #: submissions
+    per_second: int | None = Field(default=None, ge=1)
+    #: tasks at once
+    running: int | None = Field(default=None, ge=0)
+    #: tasks at once
+    waiting: int | None = Field(default=None, ge=0)
+    #: what the cloud would have charged for the videos of a day in UTC+8
+    spend_per_day: Decimal | None = Field(default=None, ge=0)
+    #: and of a month
+    spend_per_month: Decimal | None = Field(default=None, ge=0)
+    #: of both
+    currency: Literal["CNY", "USD"] = "CNY"
+
+
+class AccountLimits(ModelLimits):
+    """What an account may have: counts are of each of its models, sums of money of all of them together."""
+
+    #: by model, where it is another figure; a sum here is one more, of that model alone
+    models: dict[str, ModelLimits] = Field(default_factory=dict)
+
+    @field_validator("models")
+    @classmethod
+    def _known_models(cls, value: dict[str, ModelLimits]) -> dict[str, ModelLimits]:
+        return _known(value)
+
+
+T = TypeVar("T")
+
+
+def _known(by_model: dict[str, T]) -> dict[str, T]:
+    """Raises ValueError where something is said of a model that does not exist."""
+    if strangers := sorted(by_model.keys() - MODELS.keys()):
+        raise ValueError(f"should name models among {', '.join(MODELS)}, not {', '.join(strangers)}")
+    return by_model
+
+
 def _spelling(value: object) -> str:
     return "detailed" if isinstance(value, (dict, WanWeights)) else "named"
 
@@ -95,6 +137,11 @@ class Settings(BaseSettings):
     region: Literal["all", "singapore", "beijing"] = "all"
     #: ``strict`` refuses mistakes at submission; ``cloud`` fails the task, as Model Studio does
     validation: Literal["strict", "cloud"] = "strict"
+    #: how much an account may have: ``own`` lets it queue 100000 tasks of a model and nothing else be in its way,
+    #: ``cloud`` is the vendor's: 2 submissions per second, 2 running, 500 waiting
+    limits: Literal["own", "cloud"] = "own"
+    #: where an account may have something else, by its name; ``*`` are all that are not named
+    account_limits: dict[str, AccountLimits] = Field(default_factory=dict)
     #: what makes the frames
     engine: str = "morph"
     #: what makes them where that engine cannot work on this machine; empty: nothing does, and the server does not start
@@ -229,9 +276,7 @@ class Settings(BaseSettings):
     @field_validator("wan_weights")
     @classmethod
     def _known_models(cls, value: dict[str, str | WanWeights]) -> dict[str, str | WanWeights]:
-        if strangers := sorted(value.keys() - MODELS.keys()):
-            raise ValueError(f"should name models among {', '.join(MODELS)}, not {', '.join(strangers)}")
-        return value
+        return _known(value)
 
     @field_validator("public_url", "rewrite_base_url")
     @classmethod

@@ -1,7 +1,7 @@
 """What every store owes: each task moves as the table says, to one worker at a time, and is forgotten once."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,18 +19,6 @@ pytestmark = pytest.mark.anyio
 STILL = frozenset({"still"})
 LATER = NOW + 1_000
 UNTIL = NOW + 31_000
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
-    opened: Store = MemoryStore() if request.param == "memory" else await SqliteStore.open(tmp_path / "kf2v.db")
-    yield opened
-    await opened.close()
 
 
 async def state_of(store: Store, task_id: str) -> State:
@@ -60,6 +48,7 @@ async def test_what_was_inserted_reads_back_whole(store: Store) -> None:
             running(phase="generate", progress=0.25),
             order(state=State.SUCCEEDED, scheduled_at=NOW, ended_at=LATER, attempt=3, charged=2, outcome=MADE),
             order(state=State.CANCELED, ended_at=LATER),
+            order(priority=-3, callback="https://example.com/回调", kept=True, job=job(fallbacks=("morph", "wan"))),
         )
     ):
         kept = replace(task, id=f"kept-{number}")

@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
@@ -12,16 +12,18 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from kf2v.store import Settled, Store, TaskQuery
+from kf2v.metering import UsageQuery
+from kf2v.store import Line, Once, OnceTaken, QueueFull, Settled, Store, TaskQuery
 from kf2v.store.memory import MemoryStore
 from kf2v.store.sqlite import SqliteStore
 from kf2v.tasks import Event, Lease, State, Task
 from kf2v.tasks.lifecycle import TABLE
-from orders import EXHAUSTED, FAILED, LATE, MADE, NOW, order
+from orders import EXHAUSTED, FAILED, LATE, MADE, NOW, job, order
 
 T = TypeVar("T")
 Aim: TypeAlias = tuple[bool, int, int]
 ENGINES = ("still", "morph")
+ACCOUNTS = ("mine", "theirs", "another's")
 BOTH = frozenset(ENGINES)
 NUMBERS = st.integers(0, 7)
 #: whom a rule about leases means: mostly a running task, mostly in its current attempt
@@ -31,6 +33,18 @@ OUTCOMES = st.sampled_from([MADE, FAILED, LATE, EXHAUSTED])
 
 def _anything_begun(histories: "Histories") -> bool:
     return any(task.attempt for task in histories.model.values())
+
+
+def _line(task: Task) -> tuple[str, str, str]:
+    return task.account, task.job.model, task.job.engine
+
+
+async def _outcome(work: Awaitable[Any]) -> Any:
+    """What it returned, or the class of what it refused with."""
+    try:
+        return await work
+    except (OnceTaken, QueueFull) as refusal:
+        return type(refusal)
 
 
 class Histories(RuleBasedStateMachine):
@@ -44,6 +58,12 @@ class Histories(RuleBasedStateMachine):
         self.sqlite: Store = self.runner.run(SqliteStore.open(self.path))
         self.stores: tuple[Store, ...] = (MemoryStore(), self.sqlite)
         self.model: dict[str, Task] = {}
+        #: by account and key: digest, task and when
+        self.said: dict[tuple[str, str], tuple[str, str, int]] = {}
+        #: accounts in the order they were served last
+        self.served: list[str] = []
+        #: what was booked
+        self.seconds = 0
         self.now = NOW
 
     def teardown(self) -> None:
@@ -56,7 +76,7 @@ class Histories(RuleBasedStateMachine):
 
     def ask(self, method: str, *positional: Any, **named: Any) -> Any:
         """The one answer that all stores give."""
-        answers = [self.run(getattr(store, method)(*positional, **named)) for store in self.stores]
+        answers = [self.run(_outcome(getattr(store, method)(*positional, **named))) for store in self.stores]
         assert answers[0] == answers[1], f"{method}: memory says {answers[0]}, sqlite says {answers[1]}"
         return answers[0]
 
@@ -75,47 +95,142 @@ class Histories(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        for engine in (*ENGINES, *ENGINES):
-            self.insert(engine=engine, earlier=0)
-        self.claim(engines=BOTH, worker="w1")
+        for account in (*ACCOUNTS, *ACCOUNTS):
+            self.insert(
+                engine=ENGINES[len(self.model) % 2], earlier=0, account=account, priority=0, once=None, room=None
+            )
+        self.claim(engines=BOTH, worker="w1", cap=None)
 
     @rule(milliseconds=st.integers(0, 5_000))
     def wait(self, milliseconds: int) -> None:
         self.now += milliseconds
 
     @precondition(lambda self: len(self.model) < 8)
-    @rule(engine=st.sampled_from(ENGINES), earlier=st.integers(0, 1))
-    def insert(self, engine: str, earlier: int) -> None:
+    @rule(
+        engine=st.sampled_from(ENGINES),
+        earlier=st.integers(0, 1),
+        account=st.sampled_from(ACCOUNTS),
+        priority=st.sampled_from([0, 0, 0, 1, -1]),
+        once=st.sampled_from([None, None, None, "a", "b"]),
+        room=st.sampled_from([None, None, 0, 1, 2]),
+    )
+    def insert(
+        self, engine: str, earlier: int, account: str, priority: int, once: str | None, room: int | None
+    ) -> None:
         number = next(number for number in range(8) if f"task-{number}" not in self.model)
-        task = order(number, engine=engine, submitted_at=self.now - earlier)
-        self.ask("insert", task)
+        fallbacks = tuple(other for other in ENGINES if other != engine)
+        task = order(
+            number,
+            account=account,
+            priority=priority,
+            job=job(engine=engine, fallbacks=fallbacks),
+            submitted_at=self.now - earlier,
+        )
+        word = None if once is None else Once(key="word", digest=once, since=self.now - 2_000)
+        answer = self.ask("insert", task, once=word, room=room)
+        said = self.said.get((account, "word"))
+        if word is not None and said is not None and said[2] >= word.since:
+            assert answer == (said[1] if said[0] == once else OnceTaken)
+            return
+        waiting = sum(other.state.waiting and other.account == account for other in self.model.values())
+        if room is not None and waiting >= room:
+            assert answer is QueueFull
+            return
+        assert answer == task.id
         self.model[task.id] = task
+        if once is not None:
+            self.said[account, "word"] = once, task.id, task.submitted_at
+
+    def running_of(self, account: str) -> int:
+        return sum(task.state is State.RUNNING and task.account == account for task in self.model.values())
+
+    def next_of(self, waits: list[Task]) -> Task:
+        """By the words of ``tasks.turns``, one sentence after the other; the model's order is that of insertion."""
+        urgent = [task for task in waits if task.priority == max(other.priority for other in waits)]
+        fewest = min(self.running_of(task.account) for task in urgent)
+        idle = [task for task in urgent if self.running_of(task.account) == fewest]
+        neglected = [task for task in idle if task.account not in self.served]
+        if not neglected:
+            account = next(account for account in self.served if any(task.account == account for task in idle))
+            neglected = [task for task in idle if task.account == account]
+        return min(neglected, key=lambda task: task.submitted_at)
 
     @precondition(lambda self: any(task.state.waiting for task in self.model.values()))
     @rule(
-        engines=st.sampled_from([BOTH, BOTH, frozenset({"still"}), frozenset()]), worker=st.sampled_from(["w1", "w2"])
+        engines=st.sampled_from([BOTH, BOTH, frozenset({"still"}), frozenset()]),
+        worker=st.sampled_from(["w1", "w2"]),
+        cap=st.sampled_from([None, None, 1, 2]),
     )
-    def claim(self, engines: frozenset[str], worker: str) -> None:
-        lease: Lease | None = self.ask("claim", worker, engines=engines, now=self.now, until=self.now + 30)
-        waits = [task for task in self.model.values() if task.state.waiting and task.job.engine in engines]
+    def claim(self, engines: frozenset[str], worker: str, cap: int | None) -> None:
+        lease: Lease | None = self.ask(
+            "claim", worker, engines=engines, now=self.now, until=self.now + 30, caps=lambda account, model: cap
+        )
+        waits = [
+            task
+            for task in self.model.values()
+            if task.state.waiting
+            and task.job.engine in engines
+            and (cap is None or self.running_of(task.account) < cap)
+        ]
         if not waits:
             assert lease is None
             return
-        first = min(waits, key=lambda task: task.submitted_at)
+        first = self.next_of(waits)
         assert lease is not None
         assert (lease.task_id, lease.attempt) == (first.id, first.attempt + 1)
+        self.served = [*(account for account in self.served if account != first.account), first.account]
         self.move(
             first.id,
             Event.CLAIM,
             None,
             attempt=first.attempt + 1,
             charged=first.charged + 1,
-            scheduled_at=first.scheduled_at or self.now,
+            scheduled_at=self.now if first.scheduled_at is None else first.scheduled_at,
             worker=worker,
             lease_until=self.now + 30,
             phase="",
             progress=0.0,
         )
+
+    @precondition(lambda self: any(task.state.waiting for task in self.model.values()))
+    @rule()
+    def serve(self) -> None:
+        """A quick worker: claims and is done with it."""
+        before = {task.id: task.attempt for task in self.model.values()}
+        self.claim(engines=BOTH, worker="quick", cap=None)
+        (task,) = (task for task in self.model.values() if task.attempt > before[task.id])
+        assert self.ask("settle", task.id, task.attempt, FAILED, now=self.now) is Settled.RECORDED
+        ends = {"ended_at": self.now, "lease_until": None, "phase": "", "outcome": FAILED}
+        self.move(task.id, Event.FAIL, task.attempt, **ends)
+
+    @rule(number=NUMBERS)
+    def stop(self, number: int) -> None:
+        task_id = f"task-{number}"
+        before = self.model.get(task_id)
+        stopped = self.ask("stop", task_id, now=self.now)
+        happened = self.move(task_id, Event.STOP, None, ended_at=self.now, lease_until=None, phase="")
+        assert stopped == (before if happened else None)
+
+    @precondition(_anything_begun)
+    @rule(aim=AIMS)
+    def reroute(self, aim: Aim) -> None:
+        task_id, attempt = self.meant(aim)
+        task = self.model.get(task_id)
+        moved = self.ask("reroute", task_id, attempt)
+        if task is None or not task.job.fallbacks:
+            assert moved is None
+            return
+        changes = {"worker": None, "lease_until": None, "phase": "", "progress": 0.0, "charged": task.charged - 1}
+        elsewhere = replace(task.job, engine=task.job.fallbacks[0], fallbacks=task.job.fallbacks[1:])
+        happened = self.move(task_id, Event.REROUTE, attempt, job=elsewhere, **changes)
+        assert moved == (self.model[task_id] if happened else None)
+
+    @rule(age=st.integers(0, 5_000))
+    def forget_words(self, age: int) -> None:
+        old = {key for key, (_, _, at) in self.said.items() if at <= self.now - age}
+        assert self.ask("forget_onces", created_before=self.now - age, limit=9) == len(old)
+        for key in old:
+            del self.said[key]
 
     @rule(number=NUMBERS)
     def cancel(self, number: int) -> None:
@@ -141,6 +256,7 @@ class Histories(RuleBasedStateMachine):
         ends = {"ended_at": self.now, "lease_until": None, "phase": "", "outcome": outcome}
         if outcome is MADE:
             happened = self.move(task_id, Event.SUCCEED, attempt, progress=1.0, **ends)
+            self.seconds += 5 * happened
         else:
             happened = self.move(task_id, Event.FAIL, attempt, **ends)
         if happened:
@@ -191,15 +307,19 @@ class Histories(RuleBasedStateMachine):
             del self.model[task_id]
 
     @rule(
-        status=st.sampled_from([None, "PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELED"]), age=st.integers(0, 9)
+        account=st.sampled_from(ACCOUNTS),
+        status=st.sampled_from([None, "PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELED"]),
+        age=st.integers(0, 9),
     )
-    def find(self, status: str | None, age: int) -> None:
-        query = TaskQuery(account="mine", status=status, forgotten_before=self.now - age, page_size=100)
+    def find(self, account: str, status: str | None, age: int) -> None:
+        query = TaskQuery(account=account, status=status, forgotten_before=self.now - age, page_size=100)
         page = self.ask("find", query)
         assert {task.id for task in page.tasks} == {
             task.id
             for task in self.model.values()
-            if status in (None, task.state.shown) and (task.ended_at is None or task.ended_at > self.now - age)
+            if task.account == account
+            and status in (None, task.state.shown)
+            and (task.ended_at is None or task.ended_at > self.now - age)
         }
 
     @rule()
@@ -218,10 +338,34 @@ class Histories(RuleBasedStateMachine):
         counts = self.ask("counts")
         assert sum(counts.values()) == len(self.model)
 
+    @invariant()
+    def lines_agree_with_the_tasks(self) -> None:
+        unfinished = [task for task in self.model.values() if not task.state.final]
+        expected = {
+            line: Line(
+                account=line[0],
+                model=line[1],
+                engine=line[2],
+                waiting=sum(_line(task) == line and task.state.waiting for task in unfinished),
+                running=sum(_line(task) == line and task.state is State.RUNNING for task in unfinished),
+            )
+            for line in {_line(task) for task in unfinished}
+        }
+        assert self.ask("lines") == tuple(expected[line] for line in sorted(expected))
+
+    @invariant()
+    def places_agree(self) -> None:
+        for task in self.model.values():
+            assert (self.ask("place", task.id) is None) == (not task.state.waiting)
+
+    @invariant()
+    def what_was_made_is_booked(self) -> None:
+        assert sum(line.seconds for line in self.ask("usage", UsageQuery())) == self.seconds
+
 
 TestHistories = Histories.TestCase
 TestHistories.settings = settings(
-    max_examples=25,
+    max_examples=30,
     stateful_step_count=40,
     deadline=None,
     derandomize=True,

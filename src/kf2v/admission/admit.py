@@ -69,6 +69,7 @@ class Admission:
             workspace=caller.workspace.id if caller.workspace else None,
             region=caller.region.id,
             flaw=flaw,
+            priority=caller.rights.priority,
             submitted_at=self.clock.now(),
             job=Job(
                 model=model.name,

@@ -18,13 +18,16 @@ from collections.abc import Iterator
 import structlog
 from starlette.types import Message, Receive, Scope, Send
 
-from kf2v.errors import ApiError, InternalError, Throttled
+from kf2v.errors import ApiError, InternalError, Throttled, Unavailable
 from kf2v.server.exchange import ClientGone, Exchange, Inbox, Reply, refusal
 from kf2v.server.operations import Metrics
 from kf2v.server.routing import Routes, WrongMethod
 
 #: how much of a refused body is read and thrown away
 _PATIENCE = 256 * 1024 * 1024
+#: seconds after which to ask again whoever cannot answer now. Never left out: some clients ask again at once otherwise,
+#: thousands of times a second
+_LATER = 5
 
 log = structlog.get_logger("kf2v.server")
 
@@ -89,6 +92,8 @@ def _hints(error: ApiError) -> Iterator[tuple[bytes, bytes]]:
         yield b"allow", error.allowed.encode()
     if isinstance(error, Throttled) and error.retry_after is not None:
         yield b"retry-after", str(max(1, math.ceil(error.retry_after))).encode()
+    if isinstance(error, Unavailable):
+        yield b"retry-after", str(_LATER).encode()
 
 
 def _path(scope: Scope) -> str:

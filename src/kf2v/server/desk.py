@@ -26,6 +26,7 @@ from kf2v.clock import Clock
 from kf2v.errors import AlgorithmError, ApiError, TaskTimeout
 from kf2v.store import Settled, Store
 from kf2v.tasks import Failure, Lease, Outcome, State, Task
+from kf2v.tasks.turns import Caps, unlimited
 
 #: claims in all, as a multiple of the charged ones allowed, after which not even a restart excuses a task
 SUSPECT = 10
@@ -45,6 +46,7 @@ class Desk:
         max_attempts: int,
         task_timeout_ms: int,
         patience: float = 5.0,
+        caps: Caps = unlimited,
     ) -> None:
         #: ``patience`` is how many seconds a claim waits for work; real ones, whatever ``clock`` says
         self._store = store
@@ -53,6 +55,7 @@ class Desk:
         self._cap = max_attempts
         self._timeout = task_timeout_ms
         self._patience = patience
+        self._caps = caps
         self._bell = asyncio.Event()
         self._draining = False
         self._given: dict[str, Lease] = {}
@@ -72,12 +75,12 @@ class Desk:
         self.work_arrived()
 
     def work_arrived(self) -> None:
-        """Wake the claims that wait: a task was inserted, or came back."""
+        """Wake the claims that wait: a task was inserted, or came back, or made room for another of its account."""
         rung, self._bell = self._bell, asyncio.Event()
         rung.set()
 
     async def claim(self, worker: str, *, engines: frozenset[str]) -> Lease | None:
-        """The longest-waiting task of one of ``engines``, waiting ``patience`` seconds for one; None if none came."""
+        """The task of one of ``engines`` whose turn it is, waiting ``patience`` seconds for one; None if none came."""
         async with self._turns[worker]:
             self._silent.pop(worker, None)
             try:
@@ -111,7 +114,7 @@ class Desk:
 
     async def _take(self, worker: str, engines: frozenset[str]) -> Lease | None:
         now = self._clock.now()
-        lease = await self._store.claim(worker, engines=engines, now=now, until=now + self._lease)
+        lease = await self._store.claim(worker, engines=engines, now=now, until=now + self._lease, caps=self._caps)
         if lease is None:
             return None
         if worker in self._dead:
@@ -131,6 +134,7 @@ class Desk:
         settled = await self._store.settle(task_id, attempt, outcome, now=self._clock.now())
         code = outcome.failure.code if outcome.failure else None
         log.info("task settled", task_id=task_id, attempt=attempt, settled=settled.value, code=code)
+        self.work_arrived()
         return settled
 
     async def hand_back(self, task_id: str, attempt: int) -> bool:
@@ -202,8 +206,7 @@ class Desk:
         if state is None:
             return False
         log.warning("lease lost", why=why, task_id=task.id, attempt=task.attempt, worker=task.worker, state=state.value)
-        if state.waiting:
-            self.work_arrived()
+        self.work_arrived()
         return True
 
     async def _time_out(self, task: Task) -> bool:
@@ -211,6 +214,7 @@ class Desk:
         if not await self._store.time_out(task.id, task.attempt, _failed(TaskTimeout()), now=now):
             return False
         log.warning("task timed out", task_id=task.id, attempt=task.attempt, worker=task.worker)
+        self.work_arrived()
         return True
 
 

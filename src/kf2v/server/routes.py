@@ -42,6 +42,7 @@ def table(
             Route("POST", uploads.PATH, uploads_.post),
             Route("GET", f"{API}/models", models),
             Route("POST", f"{API}/tokens", tokens),
+            Route("GET", f"{API}/models/limits", models.limits),
             Route("GET", "/results/{name}", files.download),
             Route("GET", "/healthz", operations.healthz),
             Route("GET", "/readyz", operations.readyz),

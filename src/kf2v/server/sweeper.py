@@ -8,6 +8,7 @@ import asyncio
 
 import structlog
 
+from kf2v.admission.intake import REMEMBERED
 from kf2v.blobs import Blobs
 from kf2v.clock import HOUR, Clock
 from kf2v.store import Store
@@ -41,6 +42,8 @@ class Sweeper:
         while uploads := await self._store.forget_uploads(created_before=now - self._retention.upload, limit=BATCH):
             forgotten += len(uploads)
             await asyncio.to_thread(self._delete, [upload.blob for upload in uploads])
+        while await self._store.forget_onces(created_before=now - REMEMBERED, limit=BATCH):
+            pass
         return forgotten
 
     async def sweep_orphans(self) -> int:

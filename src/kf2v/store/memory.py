@@ -198,7 +198,7 @@ class MemoryStore:
 
     async def usage(self, query: UsageQuery) -> tuple[UsageLine, ...]:
         self._check_open()
-        lines: dict[tuple[str, ...], UsageLine] = {}
+        lines: dict[tuple[str | bool, ...], UsageLine] = {}
         for charge in self._charges.values():
             if _asked(charge, query):
                 line = _line_of(charge)
@@ -436,11 +436,12 @@ def _line_of(charge: Charge) -> UsageLine:
     )
 
 
-def _line_key(line: UsageLine) -> tuple[str, ...]:
+def _line_key(line: UsageLine) -> tuple[str | bool, ...]:
     return (
         line.day,
         line.account,
         line.key_id,
+        line.workspace is not None,
         line.workspace or "",
         line.region,
         line.model,

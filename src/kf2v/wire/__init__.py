@@ -16,6 +16,10 @@ class Envelope:
     request_id: str
     #: see ``store.Once``
     idempotency_key: str | None = None
+    #: of what was submitted, to tell it from others under that key; empty without one
+    digest: str = ""
+    #: ``X-DashScope-Wait-Timeout``: for how long it may be kept waiting rather than refused
+    wait: str | None = None
     #: a URL that wants to hear of the task's end
     callback: str | None = None
     #: which inspections of contents are wished for, as JSON

@@ -13,16 +13,22 @@ import pytest
 
 from kf2v.store.sqlite import (
     FORGET,
+    FORGET_ONCES,
     FORGET_UPLOADS,
+    GET_KEY,
     GET_TASK,
+    NOTES,
+    ONCE,
     UNFINISHED,
     SchemaMismatch,
     SqliteStore,
     StoreInUse,
+    bills,
+    outbox,
+    queue,
 )
 from kf2v.store.sqlite.connections import connect_reader, connect_writer
 from kf2v.store.sqlite.ownership import Ownership
-from kf2v.store.sqlite.queue import HEAD
 from kf2v.tasks import State
 from orders import FAILED, NOW, order
 
@@ -142,7 +148,21 @@ async def test_what_is_no_database_is_refused_and_free_again(tmp_path: Path) -> 
     "statement, values, index",
     [
         (GET_TASK, ("a",), "sqlite_autoindex_task_1"),
-        (HEAD, ("still", "mine", "wan2.2-kf2v-flash"), "task_waiting"),
+        (GET_KEY, ("a",), "sqlite_autoindex_key_2"),
+        (queue.HEADS, ("still",), "task_waiting"),
+        (queue.WAITING, ("mine", "wan2.2-kf2v-flash"), "PRIMARY KEY"),
+        (queue.SERVE, ("mine",), "turn_served"),
+        (queue.PLACE, ("a",), "sqlite_autoindex_task_1"),
+        (queue.AHEAD, ("still", "mine", 0, 0, 1, 1), "task_waiting"),
+        (ONCE, ("mine", "a", 1), "PRIMARY KEY"),
+        (FORGET_ONCES, (1, 1), "once_said"),
+        (NOTES, ("a",), "note_of"),
+        (bills.RUNS, ("still", "720P", 20), "charge_ran"),
+        (outbox.OF_ACCOUNT, ("mine",), "webhook_of"),
+        (outbox.DUE, (1, 1), "delivery_due"),
+        (outbox.KEEP, (1, 1, 1, 1, 1, "", "a"), "sqlite_autoindex_delivery_1"),
+        (outbox.NEWEST, ("mine", None, 1), "delivery_of"),
+        (outbox.FORGET, (1, 1), "delivery_old"),
         (UNFINISHED, (), "task_unfinished"),
         (FORGET, (1, 1), "task_ended"),
         (FORGET_UPLOADS, (1, 1), "upload_created"),
@@ -157,7 +177,8 @@ async def test_nothing_frequent_sorts_or_reads_the_whole_table(
     db.close()
     assert any(index in step for step in steps), steps
     assert not any("TEMP B-TREE" in step for step in steps), steps
-    assert not any(step.startswith("SCAN") and "INDEX" not in step for step in steps), steps
+    whole = {step for step in steps if step.startswith("SCAN") and "INDEX" not in step}
+    assert whole <= {"SCAN line"}, steps  # a row for each that waits or runs, whatever they have waiting
 
 
 async def test_get_never_remembers_more_than_it_may_and_forgets_nothing_by_it(

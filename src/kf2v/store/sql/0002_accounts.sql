@@ -99,7 +99,7 @@ CREATE TABLE webhook (
   disabled_at INTEGER
 ) STRICT;
 
-CREATE INDEX webhook_of ON webhook (account);
+CREATE INDEX webhook_of ON webhook (account, created_at, seq);
 
 -- The outbox.
 CREATE TABLE delivery (

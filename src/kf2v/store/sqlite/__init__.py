@@ -199,7 +199,7 @@ class SqliteStore:
         return None if claimed is None else moves.lease_of(claimed)
 
     async def place(self, task_id: str) -> int | None:
-        return queue.place(self._reader, task_id)
+        return await self._list(lambda db: queue.place(db, task_id))
 
     async def lines(self) -> tuple[Line, ...]:
         return queue.lines(self._reader)

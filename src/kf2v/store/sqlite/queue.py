@@ -2,13 +2,18 @@
 
 import apsw
 
+from kf2v.store.sqlite.rows import Row
 from kf2v.tasks.turns import Caps, Head, Line, choose, position
 
 #: literal states here and below, because only so does SQLite see that ``task_waiting`` covers them
-HEAD = """
-SELECT id, priority, submitted_at, seq FROM task
-WHERE state IN ('PENDING', 'REQUEUED') AND engine = ? AND account = ? AND model = ?
-ORDER BY priority DESC, submitted_at, seq LIMIT 1
+HEADS = """
+SELECT task.id, task.account, task.model, priority, submitted_at, seq FROM line JOIN task ON seq = (
+  SELECT seq FROM task
+  WHERE state IN ('PENDING', 'REQUEUED')
+    AND engine = line.engine AND account = line.account AND model = line.model
+  ORDER BY priority DESC, submitted_at, seq LIMIT 1
+)
+WHERE line.engine = ? AND waiting > 0
 """
 LINES = "SELECT account, model, engine, waiting, running FROM line WHERE waiting > 0 OR running > 0"
 WAITING = "SELECT coalesce(sum(waiting), 0) FROM line WHERE account = ? AND model = ?"
@@ -43,11 +48,10 @@ def waiting(db: apsw.Connection, account: str, model: str) -> int:
 
 def next_in_turn(db: apsw.Connection, engines: frozenset[str], caps: Caps) -> str | None:
     """The id of the task of one of ``engines`` whose turn it is."""
-    there = lines(db)
-    waiting = [line for line in there if line.waiting and line.engine in engines]
-    if not waiting:
+    heads = [_head(row) for engine in engines for row in db.execute(HEADS, (engine,))]
+    if not heads:
         return None
-    found = choose((_head(db, line) for line in waiting), there, served=dict(db.execute(SERVED)), caps=caps)
+    found = choose(heads, lines(db), served=dict(db.execute(SERVED)), caps=caps)
     return None if found is None else found.task_id
 
 
@@ -66,15 +70,5 @@ def place(db: apsw.Connection, task_id: str) -> int | None:
     return position(account, ahead, dict(db.execute(OTHERS, (engine,))), served=dict(db.execute(SERVED)))
 
 
-def _head(db: apsw.Connection, line: Line) -> Head:
-    found = db.execute(HEAD, (line.engine, line.account, line.model)).fetchone()
-    assert found is not None, f"nothing waits in {line}"
-    task_id, priority, submitted_at, seq = found
-    return Head(
-        task_id=task_id,
-        account=line.account,
-        model=line.model,
-        priority=priority,
-        submitted_at=submitted_at,
-        seq=seq,
-    )
+def _head(row: Row) -> Head:
+    return Head(task_id=row[0], account=row[1], model=row[2], priority=row[3], submitted_at=row[4], seq=row[5])

@@ -5,6 +5,7 @@ Reference: "Step 1: Create a task". What the official SDKs add (``extend_prompt`
 ``input.extend_prompt: true`` whatever their user wished.
 """
 
+import hashlib
 from codecs import BOM_UTF8
 from collections.abc import Mapping
 from typing import cast
@@ -59,6 +60,13 @@ def parse(body: bytes) -> Submission:
         watermark=parameters.flag("watermark", default=False),
         flaw=flaws[0] if flaws else None,
     )
+
+
+def digest(body: bytes, *headers: str | None) -> str:
+    """Tells a body that ``parse`` took from others, by what it says and not by its spelling, and by ``headers``."""
+    members = _object(body)
+    said = [{name: members.get(name) for name in ("model", "input", "parameters")}, headers]
+    return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()
 
 
 def _object(body: bytes) -> Mapping[str, object]:

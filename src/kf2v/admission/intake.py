@@ -1,0 +1,103 @@
+"""From a submission to a promise: admitted, within its limits, counted once, and written down."""
+
+import asyncio
+from dataclasses import dataclass
+
+from kf2v.admission.admit import Admission
+from kf2v.admission.keys import Caller
+from kf2v.admission.limits import Limits
+from kf2v.blobs import Blobs
+from kf2v.clock import HOUR, Clock
+from kf2v.errors import ApiError, IdempotencyConflict, QuotaExceeded
+from kf2v.store import Once, OnceTaken, QueueFull, Store
+from kf2v.tasks import Task
+from kf2v.wire import Envelope, Submission
+from kf2v.wire.v1.fields import misfit
+
+#: how long an ``Idempotency-Key`` is remembered
+REMEMBERED = 24 * HOUR
+#: characters of one
+KEY_LIMIT = 255
+#: seconds that a caller may ask to be kept waiting, as the vendor has them
+WAITS = (3, 120)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intake:
+    """Takes submissions."""
+
+    admission: Admission
+    limits: Limits
+    store: Store
+    blobs: Blobs
+    clock: Clock
+
+    async def take(self, submission: Submission, caller: Caller, envelope: Envelope) -> str:
+        """The id of the task that now waits, or of the one that came under the same ``Idempotency-Key`` before.
+
+        Raises what ``Admission.admit`` raises, InvalidParameter, IdempotencyConflict, RateExceeded and QuotaExceeded;
+        nothing of a refused submission is kept or counted.
+        """
+        once = _once(envelope, self.clock.now())
+        if once is not None and (known := await self._known(caller.account, once)) is not None:
+            return known
+        async with self.limits.turn(caller.account, submission.model, patience=_patience(envelope)) as count:
+            task = await self.admission.admit(submission, caller, envelope)
+            try:
+                task_id = await self._insert(task, once)
+            except ApiError:  # nothing else is sure to have written nothing
+                await self._discard(task)
+                raise
+            if task_id == task.id:
+                await count()
+            else:
+                await self._discard(task)
+        return task_id
+
+    async def _known(self, account: str, once: Once) -> str | None:
+        said = await self.store.once(account, once.key, since=once.since)
+        if said is None:
+            return None
+        digest, task_id = said
+        if digest != once.digest:
+            raise IdempotencyConflict
+        return task_id
+
+    async def _insert(self, task: Task, once: Once | None) -> str:
+        await self.limits.afford(task)
+        room = self.limits.quota(task.account, task.job.model).waiting
+        try:
+            return await self.store.insert(task, once=once, room=room)
+        except OnceTaken as error:
+            raise IdempotencyConflict from error
+        except QueueFull as error:
+            raise QuotaExceeded(
+                f"{QuotaExceeded.sentence} {room} tasks of {task.job.model} may wait, and as many do."
+            ) from error
+
+    async def _discard(self, task: Task) -> None:
+        """Forget the frames that came with a submission that is no task."""
+        own = [
+            source.place for source in (task.job.first, task.job.last) if source.place.startswith(f"inputs/{task.id}/")
+        ]
+        if own:
+            await asyncio.to_thread(lambda: [self.blobs.delete(key) for key in own])
+
+
+def _once(envelope: Envelope, now: int) -> Once | None:
+    key = envelope.idempotency_key
+    if key is None:
+        return None
+    if not key.strip() or len(key) > KEY_LIMIT:
+        raise misfit("Idempotency-Key", key, f"1 to {KEY_LIMIT} characters")
+    return Once(key=key.strip(), digest=envelope.digest, since=now - REMEMBERED)
+
+
+def _patience(envelope: Envelope) -> float:
+    """How many seconds the caller would rather wait than be refused."""
+    asked, (least, most) = envelope.wait, WAITS
+    if asked is None:
+        return 0.0
+    if not (asked.isascii() and asked.isdigit() and least <= int(asked[:9]) <= most):
+        raise misfit("X-DashScope-Wait-Timeout", asked, f"a whole number of seconds from {least} to {most}")
+    return float(asked)

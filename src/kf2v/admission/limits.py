@@ -1,0 +1,186 @@
+"""How much an account may have: what the settings say, and whether this submission still fits.
+
+Five figures. Three are of an account and model, as the vendor's are: submissions per second, tasks running at once,
+tasks waiting. Two are sums of money, of an account or of one model of it: what the cloud would have charged in a day
+and in a month, in UTC+8. A sum is compared with what was made, what waits and runs, and the submission itself, so that
+it is never passed, whatever is promised already succeeds.
+
+How many run at once is no reason to refuse: it is asked by whoever gives out work, see ``tasks.turns``. How many wait
+is counted by the store, in the transaction that inserts. The other three are judged here, one submission of an account
+after the other, and what is refused counts for nothing.
+"""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from typing import TypeAlias
+
+from limits import RateLimitItemPerSecond
+from limits.aio.storage import MemoryStorage
+from limits.aio.strategies import MovingWindowRateLimiter
+
+from kf2v.catalog.models import SECONDS
+from kf2v.catalog.quotas import ENDLESS, OWN, Budget, Currency, Quota
+from kf2v.clock import SECOND, Clock
+from kf2v.errors import QuotaExceeded, RateExceeded
+from kf2v.metering import UsageLine, UsageQuery
+from kf2v.store import Store, TaskQuery
+from kf2v.tasks import Task
+from kf2v.wire.v1.times import CHINA, day_of
+
+#: what the cloud would have charged
+Cost: TypeAlias = Callable[[Iterable[UsageLine], Currency], Decimal]
+
+Count: TypeAlias = Callable[[], Awaitable[object]]
+
+#: the name that means every account of which nothing else is said
+EVERYBODY = "*"
+#: the shortest wait for another turn, seconds
+_BREATH = 0.01
+#: what has not ended, as lists name it
+_UNFINISHED = ("PENDING", "RUNNING")
+#: rows of one page
+_EVERYTHING = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Every figure of a deployment, of the accounts it names and of ``EVERYBODY`` else."""
+
+    #: by account and model
+    quotas: Mapping[tuple[str, str], Quota]
+    #: by account and model; ``None`` is all of them together
+    budgets: Mapping[tuple[str, str | None], Budget]
+
+    def quota(self, account: str, model: str) -> Quota:
+        return self.quotas.get((account, model)) or self.quotas.get((EVERYBODY, model), OWN)
+
+    def budget(self, account: str, model: str | None) -> Budget:
+        return self.budgets.get((account, model)) or self.budgets.get((EVERYBODY, model), ENDLESS)
+
+
+class Limits:
+    """Judges submissions by ``table``."""
+
+    def __init__(self, table: Table, *, store: Store, clock: Clock, cost: Cost) -> None:
+        self._table = table
+        self._store = store
+        self._clock = clock
+        self._cost = cost
+        self._rates = MovingWindowRateLimiter(MemoryStorage())
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def quota(self, account: str, model: str) -> Quota:
+        return self._table.quota(account, model)
+
+    def budget(self, account: str, model: str | None) -> Budget:
+        return self._table.budget(account, model)
+
+    def running(self, account: str, model: str) -> int | None:
+        """How many may run at once: the ``Caps`` of a claim."""
+        return self._table.quota(account, model).running
+
+    @asynccontextmanager
+    async def turn(self, account: str, model: str, *, patience: float = 0.0) -> AsyncGenerator[Count]:
+        """A submission's turn within its account; yields what to call once it is a task, so that it counts.
+
+        Raises RateExceeded where there were too many in this second; with ``patience`` it waits up to so many seconds
+        for a better one. Accounts of which nothing is measured here take no turns.
+        """
+        rate = self._table.quota(account, model).per_second
+        if rate is None and self._table.budget(account, model).endless and self._table.budget(account, None).endless:
+            yield _uncounted
+            return
+        item = None if rate is None else RateLimitItemPerSecond(rate)
+        enough = asyncio.get_running_loop().time() + patience
+        while True:
+            async with self._turns[account]:
+                if item is None:
+                    yield _uncounted
+                    return
+                if await self._rates.test(item, account, model):
+                    yield partial(self._rates.hit, item, account, model)
+                    return
+                frees_at = (await self._rates.get_window_stats(item, account, model)).reset_time
+            wait = max(_BREATH, frees_at - time.time())  # the library goes by the machine's clock
+            left = enough - asyncio.get_running_loop().time()
+            if wait > left:
+                raise RateExceeded(f"{RateExceeded.sentence} {model} takes {rate} a second.", retry_after=wait)
+            await asyncio.sleep(wait)
+
+    async def afford(self, task: Task) -> None:
+        """Raises QuotaExceeded if ``task`` would cost more than is left of a budget. To be asked within a turn."""
+        for model in (task.job.model, None):
+            budget = self._table.budget(task.account, model)
+            if not budget.endless:
+                await self._check(budget, task, model)
+
+    async def _check(self, budget: Budget, task: Task, model: str | None) -> None:
+        now = self._clock.now()
+        promised = [_line(task), *await self._promised(task.account, model)]
+        for cap, period, (begins, ends) in (
+            (budget.per_day, "day", _day(now)),
+            (budget.per_month, "month", _month(now)),
+        ):
+            if cap is None:
+                continue
+            made = await self._store.usage(UsageQuery(account=task.account, model=model, since=begins))
+            total = self._cost([*made, *promised], budget.currency)
+            if total > cap:
+                what = "this account" if model is None else model
+                raise QuotaExceeded(
+                    f"{QuotaExceeded.sentence} {what} may cost {cap} {budget.currency} a {period}, and with what was "
+                    f"made, waits and runs this one makes {total}.",
+                    retry_after=(ends - now) / SECOND,
+                )
+
+    async def _promised(self, account: str, model: str | None) -> list[UsageLine]:
+        """What waits and runs, as if it were made. A task that moves on meanwhile may be there twice, never not."""
+        pages = [
+            await self._store.find(
+                TaskQuery(account=account, model=model, status=status, forgotten_before=0, page_size=_EVERYTHING)
+            )
+            for status in _UNFINISHED
+        ]
+        return [_line(task) for page in pages for task in page.tasks]
+
+
+async def _uncounted() -> None:
+    """Where nothing is counted."""
+
+
+def _line(task: Task) -> UsageLine:
+    """What ``task`` will be counted as, if it succeeds."""
+    return UsageLine(
+        day=day_of(task.submitted_at),
+        account=task.account,
+        key_id=task.key_id,
+        workspace=task.workspace,
+        region=task.region,
+        model=task.job.model,
+        engine=task.job.engine,
+        resolution=task.job.resolution,
+        videos=1,
+        seconds=SECONDS,
+    )
+
+
+def _day(now: int) -> tuple[int, int]:
+    """The day in UTC+8 that ``now`` is in: its first millisecond and the next day's."""
+    begins = datetime.fromtimestamp(now // SECOND, CHINA).replace(hour=0, minute=0, second=0)
+    return _milliseconds(begins), _milliseconds(begins + timedelta(days=1))
+
+
+def _month(now: int) -> tuple[int, int]:
+    begins = datetime.fromtimestamp(now // SECOND, CHINA).replace(day=1, hour=0, minute=0, second=0)
+    return _milliseconds(begins), _milliseconds((begins + timedelta(days=31)).replace(day=1))
+
+
+def _milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp()) * SECOND
