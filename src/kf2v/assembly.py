@@ -9,6 +9,7 @@ import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from kf2v.admission.admit import Admission
 from kf2v.admission.keys import Keys
 from kf2v.blobs import Blobs
 from kf2v.catalog.models import MODELS
+from kf2v.catalog.prices import cloud_prices, read_prices
 from kf2v.catalog.regions import REGIONS
 from kf2v.clock import HOUR, SECOND, Clock, SystemClock
 from kf2v.engines import Engine, EngineUnavailable
@@ -26,6 +28,10 @@ from kf2v.links import Signer
 from kf2v.rewriting import Rewriter
 from kf2v.server.app import App
 from kf2v.server.desk import Desk
+from kf2v.server.errands import Errands
+from kf2v.server.ext.previews import Previews
+from kf2v.server.ext.usage import UsageReports
+from kf2v.server.forecast import Forecast
 from kf2v.server.operations import Metrics, Operations
 from kf2v.server.reception import Reception
 from kf2v.server.routes import table
@@ -43,7 +49,9 @@ from kf2v.wire.v1.media import FRAME_LIMIT
 if TYPE_CHECKING:
     from kf2v.engines.wan.profiles import Options
     from kf2v.engines.wan.weights import Weights
+    from kf2v.net.fetch import Fetcher
     from kf2v.pipeline.recipe import Recipe
+    from kf2v.pipeline.rehearsal import Rehearsal
     from kf2v.rewriting.chat import Chat
     from kf2v.store.sqlite import SqliteStore
 
@@ -267,6 +275,19 @@ def build_front(
         validation=settings.validation,
     )
     reception = Reception(keys)
+    prices = cloud_prices() if settings.prices is None else read_prices(settings.prices)
+    previews = Previews(
+        reception=reception,
+        admission=admission,
+        blobs=blobs,
+        prices=prices,
+        forecast=Forecast(store, clock=clock, workers=workers_alive),
+        rehearsal=cache(lambda: build_rehearsal(settings)),
+        looking=Errands(at_once=2, waiting=16, seconds=2 * settings.fetch_timeout + 30),
+        rewriting=Errands(at_once=1, waiting=4, seconds=2 * settings.fetch_timeout + settings.rewrite_timeout + 30),
+        rewriter=settings.rewriter,
+        on_failure=settings.rewrite_on_failure,
+    )
     links = VideoLinks(signer=signer, retention=kept, public_url=settings.public_url)
     metrics = Metrics()
     routes = table(
@@ -284,6 +305,10 @@ def build_front(
         files=Files(signer=signer, store=store, blobs=blobs, clock=clock, retention=kept),
         models=Models(reception=reception, region=region),
         operations=Operations(vitals=vitals, metrics=metrics, store=store),
+        ext=(
+            *UsageReports(reception=reception, store=store, prices=prices).routes(),
+            *previews.routes(),
+        ),
     )
     return Front(app=App(routes, metrics), keys=keys, desk=desk, vitals=vitals)
 
@@ -368,6 +393,19 @@ def build_rewriter(settings: Settings) -> Rewriter:
     return Lenient(rewriter) if settings.rewrite_on_failure == "keep" else rewriter
 
 
+def _fetcher(settings: Settings) -> "Fetcher":
+    from kf2v.net.fetch import Fetcher
+
+    return Fetcher(allow_hosts=settings.fetch_allow_hosts, timeout=settings.fetch_timeout, max_bytes=FRAME_LIMIT)
+
+
+def build_rehearsal(settings: Settings) -> "Rehearsal":
+    """What can be known of a video before it is made."""
+    from kf2v.pipeline.rehearsal import Rehearsal
+
+    return Rehearsal(fetcher=_fetcher(settings), rewriter=REWRITERS[settings.rewriter](settings))
+
+
 def build_recipe(
     settings: Settings, *, blobs: Blobs | None = None, scratch: Path | None = None, seat: int = 0
 ) -> "Recipe":
@@ -375,13 +413,12 @@ def build_recipe(
 
     Raises EngineUnavailable.
     """
-    from kf2v.net.fetch import Fetcher
     from kf2v.pipeline.recipe import Recipe
 
     return Recipe(
         engines={settings.engine: build_engine(settings, seat=seat)},
         rewriter=build_rewriter(settings),
-        fetcher=Fetcher(allow_hosts=settings.fetch_allow_hosts, timeout=settings.fetch_timeout, max_bytes=FRAME_LIMIT),
+        fetcher=_fetcher(settings),
         blobs=open_blobs(settings) if blobs is None else blobs,
         watermark_text=settings.watermark_text,
         scratch=scratch or settings.scratch_dir,

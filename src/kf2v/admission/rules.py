@@ -14,7 +14,8 @@ def known_model(submission: Submission, region: Region) -> Model:
     model = region.find(submission.model)
     if model is None:
         raise ModelNotExist(
-            f"{ModelNotExist.sentence} model should be {choices(region.models)}, but got {shown(submission.model)}."
+            f"{ModelNotExist.sentence} model should be {choices(region.models)}, but got {shown(submission.model)}.",
+            field="model",
         )
     return model
 

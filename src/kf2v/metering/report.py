@@ -92,9 +92,7 @@ def members(report: Report) -> dict[str, object]:
     """As JSON shows it: amounts as text, so that no reader makes floats of them; absent where nobody knows."""
     return {
         "group_by": list(report.group_by),
-        "rows": [
-            dict(zip(report.group_by, entry.group, strict=True)) | _figures(entry) for entry in report.rows
-        ],
+        "rows": [dict(zip(report.group_by, entry.group, strict=True)) | _figures(entry) for entry in report.rows],
         "totals": _figures(report.totals),
         "prices": [price_members(price) for price in report.totals.prices],
     }

@@ -42,8 +42,10 @@ class UsageReports:
         found = report(await self._store.usage(query), group_by, self._prices)
         if as_sheet:
             headers = ((b"content-disposition", b'attachment; filename="usage.csv"'),)
-            return Answer(as_csv(found).encode(), content_type=b"text/csv; charset=utf-8; header=present", headers=headers)
-        days = {name: asked[name] for name in ("since", "until") if asked.get(name)}
+            return Answer(
+                as_csv(found).encode(), content_type=b"text/csv; charset=utf-8; header=present", headers=headers
+            )
+        days: dict[str, object] = {name: asked[name].strip() for name in ("since", "until") if asked.get(name)}
         return reply(exchange, days | members(found))
 
 
