@@ -6,10 +6,10 @@ Heavy things are imported by the builder that needs them: a server that only ans
 import contextlib
 import os
 import secrets
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from decimal import Decimal
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,24 +18,29 @@ import structlog
 from kf2v.admission.admit import Admission
 from kf2v.admission.intake import Intake
 from kf2v.admission.keys import Keys
-from kf2v.admission.limits import EVERYBODY, Cost, Limits, Table
+from kf2v.admission.limits import EVERYBODY, Limits, Table
 from kf2v.admission.workspaces import Workspaces
 from kf2v.blobs import Blobs
 from kf2v.catalog.models import MODELS
-from kf2v.catalog.quotas import CLOUD_QUOTAS, ENDLESS, OWN, Budget, Currency, Quota
+from kf2v.catalog.prices import cloud_prices, read_prices
+from kf2v.catalog.quotas import CLOUD_QUOTAS, ENDLESS, OWN, Budget, Quota
 from kf2v.catalog.regions import REGIONS
 from kf2v.clock import HOUR, SECOND, Clock, SystemClock
 from kf2v.engines import Engine, EngineUnavailable
 from kf2v.engines.standby import Standby
 from kf2v.links import Signer
-from kf2v.metering import UsageLine
+from kf2v.metering.cost import cost_of
 from kf2v.rewriting import Rewriter
 from kf2v.server.app import App
 from kf2v.server.backstage import Backstage, backstage
 from kf2v.server.cabinet import cabinet
 from kf2v.server.desk import Desk
+from kf2v.server.errands import Errands
 from kf2v.server.ext.keys import KeyCalls
+from kf2v.server.ext.previews import Previews
+from kf2v.server.ext.usage import UsageReports
 from kf2v.server.ext.workspaces import WorkspaceCalls
+from kf2v.server.forecast import Forecast
 from kf2v.server.operations import Metrics, Operations
 from kf2v.server.reception import Reception
 from kf2v.server.routes import table
@@ -55,7 +60,9 @@ from kf2v.wire.v1.media import FRAME_LIMIT
 if TYPE_CHECKING:
     from kf2v.engines.wan.profiles import Options
     from kf2v.engines.wan.weights import Weights
+    from kf2v.net.fetch import Fetcher
     from kf2v.pipeline.recipe import Recipe
+    from kf2v.pipeline.rehearsal import Rehearsal
     from kf2v.rewriting.chat import Chat
     from kf2v.store.sqlite import SqliteStore
 
@@ -157,14 +164,6 @@ SHORTCOMINGS: dict[str, Callable[[Settings], dict[str, EngineUnavailable]]] = {"
 REWRITERS: dict[str, Callable[[Settings], Rewriter]] = {"rules": _rules, "openai": build_chat, "verbatim": _verbatim}
 
 
-def _nothing(lines: Iterable[UsageLine], currency: Currency) -> Decimal:
-    """Of a deployment without prices."""
-    del lines, currency
-    return Decimal(0)
-
-
-#: what budgets go by
-COST: Cost = _nothing
 #: what an account may have of each model where nothing else is said
 QUOTAS: dict[str, dict[str, Quota]] = {"own": dict.fromkeys(MODELS, OWN), "cloud": CLOUD_QUOTAS}
 
@@ -313,7 +312,8 @@ def build_front(
     region, kept, signer = REGIONS[settings.region], retention(settings), Signer(secret)
     keys = Keys(store, secret=secret, clock=clock, region=region)
     workspaces = Workspaces(store, clock=clock)
-    limits = Limits(limits_table(settings), store=store, clock=clock, cost=COST)
+    prices = cloud_prices() if settings.prices is None else read_prices(settings.prices)
+    limits = Limits(limits_table(settings), store=store, clock=clock, cost=partial(cost_of, prices=prices))
     desk = Desk(
         store,
         clock=clock,
@@ -341,6 +341,18 @@ def build_front(
     )
     reception = Reception(keys, workspaces)
     intake = Intake(admission=admission, limits=limits, store=store, blobs=blobs, clock=clock)
+    previews = Previews(
+        reception=reception,
+        admission=admission,
+        blobs=blobs,
+        prices=prices,
+        forecast=Forecast(store, clock=clock, workers=workers_alive),
+        rehearsal=cache(lambda: build_rehearsal(settings)),
+        looking=Errands(at_once=2, waiting=16, seconds=2 * settings.fetch_timeout + 30),
+        rewriting=Errands(at_once=1, waiting=4, seconds=2 * settings.fetch_timeout + settings.rewrite_timeout + 30),
+        rewriter=settings.rewriter,
+        on_failure=settings.rewrite_on_failure,
+    )
     links = VideoLinks(signer=signer, retention=kept, public_url=settings.public_url)
     metrics = Metrics()
     routes = table(
@@ -361,6 +373,8 @@ def build_front(
         ext=(
             *KeyCalls(reception=reception, keys=keys).routes(),
             *WorkspaceCalls(reception=reception, workspaces=workspaces).routes(),
+            *UsageReports(reception=reception, store=store, prices=prices).routes(),
+            *previews.routes(),
         ),
     )
     return Front(app=App(routes, metrics), routes=routes, keys=keys, workspaces=workspaces, desk=desk, vitals=vitals)
@@ -446,6 +460,19 @@ def build_rewriter(settings: Settings) -> Rewriter:
     return Lenient(rewriter) if settings.rewrite_on_failure == "keep" else rewriter
 
 
+def _fetcher(settings: Settings) -> "Fetcher":
+    from kf2v.net.fetch import Fetcher
+
+    return Fetcher(allow_hosts=settings.fetch_allow_hosts, timeout=settings.fetch_timeout, max_bytes=FRAME_LIMIT)
+
+
+def build_rehearsal(settings: Settings) -> "Rehearsal":
+    """What can be known of a video before it is made."""
+    from kf2v.pipeline.rehearsal import Rehearsal
+
+    return Rehearsal(fetcher=_fetcher(settings), rewriter=REWRITERS[settings.rewriter](settings))
+
+
 def build_recipe(
     settings: Settings, *, blobs: Blobs | None = None, scratch: Path | None = None, seat: int = 0
 ) -> "Recipe":
@@ -453,13 +480,12 @@ def build_recipe(
 
     Raises EngineUnavailable.
     """
-    from kf2v.net.fetch import Fetcher
     from kf2v.pipeline.recipe import Recipe
 
     return Recipe(
         engines={settings.engine: build_engine(settings, seat=seat)},
         rewriter=build_rewriter(settings),
-        fetcher=Fetcher(allow_hosts=settings.fetch_allow_hosts, timeout=settings.fetch_timeout, max_bytes=FRAME_LIMIT),
+        fetcher=_fetcher(settings),
         blobs=open_blobs(settings) if blobs is None else blobs,
         watermark_text=settings.watermark_text,
         scratch=scratch or settings.scratch_dir,

@@ -147,12 +147,19 @@ class QuotaExceeded(Throttled):
 
 
 class InvalidParameter(ApiError):
-    """A value that cannot be used; the message names the field, what came and what is allowed."""
+    """A value that cannot be used; the message names the field, what came and what is allowed.
+
+    ``field`` is that field for programs, as ``parameters.seed``; empty where it is the whole request.
+    """
 
     status, code = 400, "InvalidParameter"
     sentence = (
         "The request is missing required parameters or in a wrong format, please check the parameters that you send."
     )
+
+    def __init__(self, message: str | None = None, *, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class BodyInvalid(InvalidParameter):

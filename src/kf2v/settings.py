@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from kf2v.catalog.models import MODELS
+from kf2v.catalog.prices import read_prices
 from kf2v.net.guard import AllowedHosts
 
 #: where settings are looked for, the first one wins
@@ -185,6 +186,8 @@ class Settings(BaseSettings):
     rewrite_language: Literal["en", "zh"] = "en"
     #: more fields for the body of every request to the language model
     rewrite_extra: dict[str, Any] = Field(default_factory=dict)
+    #: a table of prices to bill by, in the shape of ``catalog/prices.toml``; without it usage is told at the cloud's
+    prices: Path | None = None
     #: what the mark says
     watermark_text: Literal["AI-generated", "AI生成"] = "AI-generated"
     #: hours a task and its video are kept after the task ended
@@ -277,6 +280,13 @@ class Settings(BaseSettings):
     @classmethod
     def _known_models(cls, value: dict[str, str | WanWeights]) -> dict[str, str | WanWeights]:
         return _known(value)
+
+    @field_validator("prices")
+    @classmethod
+    def _readable_prices(cls, value: Path | None) -> Path | None:
+        if value is not None:
+            read_prices(value)
+        return value
 
     @field_validator("public_url", "rewrite_base_url")
     @classmethod

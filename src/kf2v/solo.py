@@ -76,14 +76,8 @@ def preview_of_rewrite(settings: Settings, prompt: str, *, first: bytes, last: b
 
     Raises FrameError, and RewriteFailed whatever ``rewrite_on_failure`` says.
     """
-    from kf2v.pipeline.prepare import decode
-    from kf2v.video.frames import fit
-    from kf2v.video.size import output_size
-
-    start, end = decode(first), decode(last)
-    size = output_size(start.shape[1], start.shape[0], AREAS["480P"])
-    rewriter = assembly.REWRITERS[settings.rewriter](settings)
-    return rewriter.rewrite(prompt, fit(start, size), fit(end, size), lambda _: None)
+    rehearsal = assembly.build_rehearsal(settings)
+    return rehearsal.rewrite(prompt, rehearsal.decode(first), rehearsal.decode(last))
 
 
 def _write_whole(out: Path, data: bytes) -> None:

@@ -93,13 +93,13 @@ class Admission:
             await asyncio.to_thread(self._keep, key, field, reference)
             return FrameSource(kind="blob", place=key)
         if is_upload(reference):
-            return FrameSource(kind="blob", place=await self._uploaded(field, upload_key(reference), caller, model))
+            return FrameSource(kind="blob", place=await self.uploaded(field, upload_key(reference), caller, model))
         return FrameSource(kind="url", place=reference)
 
     def _keep(self, key: str, field: str, uri: str) -> None:
         self.blobs.put(key, decode_data(field, uri))
 
-    async def _uploaded(self, field: str, key: str, caller: Caller, model: Model) -> str:
+    async def uploaded(self, field: str, key: str, caller: Caller, model: Model) -> str:
         """Where an upload's bytes are. One answer for missing, expired and foreign ones: a key is no secret."""
         upload = await self.store.get_upload(key)
         if upload is not None and upload.account == caller.account:
@@ -108,5 +108,6 @@ class Admission:
                 return upload.blob
         raise InvalidMediaUrl(
             f"{InvalidMediaUrl.sentence} {field} should be a file this account uploaded for {model.name} in the last "
-            f"{self.retention.upload // 3_600_000} hours, but got 'oss://{key[:200]}'."
+            f"{self.retention.upload // 3_600_000} hours, but got 'oss://{key[:200]}'.",
+            field=field,
         )

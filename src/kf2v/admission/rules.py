@@ -28,7 +28,8 @@ def model_of(region: Region, name: str | None) -> Model:
     model = region.find(name or "")
     if model is None:
         raise ModelNotExist(
-            f"{ModelNotExist.sentence} model should be {choices(region.models)}, but got {shown(name)}."
+            f"{ModelNotExist.sentence} model should be {choices(region.models)}, but got {shown(name)}.",
+            field="model",
         )
     return model
 

@@ -6,9 +6,8 @@ Singapore's, the table there says one call a second and leaves the rest to its n
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal, TypeAlias
 
-Currency: TypeAlias = Literal["CNY", "USD"]
+from kf2v.catalog.prices import Currency
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from kf2v.cli import (
     create,
     doctor,
     env,
+    estimate,
     help,
     inspect,
     keys,
@@ -21,6 +22,7 @@ from kf2v.cli import (
     run,
     serve,
     tasks,
+    usage,
     worker,
     workspaces,
 )
@@ -59,11 +61,12 @@ def root(
     help.help_alone(context)
 
 
-for command in (run.run, serve.serve, create.create, inspect.inspect, rewrite.rewrite):
+for command in (run.run, serve.serve, create.create, estimate.estimate, inspect.inspect, rewrite.rewrite):
     app.command()(command)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(keys.app, name="keys")
 app.add_typer(workspaces.app, name="workspaces")
+app.command()(usage.usage)
 app.add_typer(models.app, name="models")
 app.command()(doctor.doctor)
 app.add_typer(bench.app, name="bench")

@@ -46,8 +46,13 @@ def give(text: str) -> None:
 
 def give_path(path: Path) -> None:
     """A path, byte for byte as the system spells it."""
+    give_bytes(os.fsencode(path) + b"\n")
+
+
+def give_bytes(data: bytes) -> None:
+    """Data as it came."""
     sys.stdout.flush()
-    sys.stdout.buffer.write(os.fsencode(path) + b"\n")
+    sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
 
 

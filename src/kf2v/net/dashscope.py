@@ -237,11 +237,24 @@ class DashScope:
                     return
             sleep(next(pauses))
 
+    def own(self, method: str, path: str, **options: Any) -> bytes:
+        """What an endpoint that is a kf2v server answers on its own surface. Raises RemoteError."""
+        url = f"{self.base_url.removesuffix('/api/v1')}/kf2v/v1/{path}"
+        with _translated(self.base_url):
+            return _checked(self._api.request(method, url, **options)).content
+
+    def own_object(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """The same, where it is one JSON object."""
+        return self._object(self.own(method, path, **options))
+
     def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         with _translated(self.base_url):
             answer = _checked(self._api.request(method, path, **options))
+        return self._object(answer.content)
+
+    def _object(self, content: bytes) -> dict[str, Any]:
         try:
-            body: object = msgspec.json.decode(answer.content)
+            body: object = msgspec.json.decode(content)
         except msgspec.DecodeError as error:
             raise Garbled("UnexpectedAnswer", f"{self.base_url} answered with something other than JSON") from error
         if not isinstance(body, dict):

@@ -72,7 +72,7 @@ def decode(data: bytes) -> Frame:
     kind.check(data)
     with _one_of_ours(f"It begins like a {kind.name} file but is damaged or incomplete."), _silence():
         image = kind.open(BytesIO(data))
-        _check_size(*image.size)
+        check_size(*image.size)
         _check_features(image, kind)
         image.load()
         return np.ascontiguousarray(_upright(_in_srgb(image), _orientation(image)), dtype=np.uint8)
@@ -87,7 +87,8 @@ def _recognise(data: bytes) -> Kind:
     raise _no_picture(f"JPEG, PNG, BMP and WEBP are accepted. {came}.")
 
 
-def _check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int) -> None:
+    """Raises InvalidResolution unless a frame may be that large."""
     if not (MIN_SIDE <= width <= MAX_SIDE and MIN_SIDE <= height <= MAX_SIDE):
         detail = f"It is {width}x{height}; both sides must be {MIN_SIDE} to {MAX_SIDE} pixels."
         raise InvalidResolution(f"{InvalidResolution.sentence} {detail}")
@@ -178,7 +179,7 @@ def _check_webp(data: bytes) -> None:
         width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
     else:
         width, height = (int.from_bytes(head[at : at + 2], "little") & 0x3FFF for at in (6, 8))
-    _check_size(width, height)
+    check_size(width, height)
 
 
 def _nothing(data: bytes) -> None:

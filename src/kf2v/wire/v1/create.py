@@ -8,6 +8,7 @@ Reference: "Step 1: Create a task". What the official SDKs add (``extend_prompt`
 import hashlib
 from codecs import BOM_UTF8
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import cast
 
 import msgspec
@@ -25,30 +26,52 @@ SEED_LIMIT = 2_147_483_647
 _FRAME = "the http(s), oss:// or data: URL of an image"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """A create body, and all that is wrong with its fields."""
+
+    submission: Submission
+    flaws: tuple[InvalidParameter, ...]
+    #: pixels of the first frame, where it is said instead of shown
+    width: int | None = None
+    height: int | None = None
+
+
 def parse(body: bytes) -> Submission:
     """Read a create body.
 
     Raises BodyInvalid where there is no JSON object and InvalidParameter where no model is named; every other
     mistake becomes the submission's ``flaw``.
     """
+    examined = examine(body)
+    if not examined.submission.model:
+        raise examined.flaws[0]
+    return examined.submission
+
+
+def examine(body: bytes, *, whole: bool = True) -> Examined:
+    """Read a create body and find every mistake in it; one that is not ``whole`` may do without frames.
+
+    Raises BodyInvalid where there is no JSON object.
+    """
     members = _object(body)
     flaws: list[InvalidParameter] = []
     top = Reader("", members, flaws)
     model = top.needed_text("model", wanted="the name of a model")
-    if flaws:
-        raise flaws[0]
-    given = top.nested("input", wanted="an object with the two frames")
-    parameters = top.nested("parameters")
-    if flaws:
-        first = last = ""
-    else:
+    before = len(flaws)
+    given = top.nested("input", wanted="an object with the two frames" if whole else None)
+    if whole and len(flaws) == before:
         first = given.needed_text("first_frame_url", "head_frame", wanted=_FRAME)
         last = given.needed_text("last_frame_url", "tail_frame", wanted=_FRAME)
+    else:
+        first, last = given.text("first_frame_url", "head_frame"), given.text("last_frame_url", "tail_frame")
+    parameters = top.nested("parameters")
     for field, reference in (("input.first_frame_url", first), ("input.last_frame_url", last)):
         if reference and (flaw := check_reference(field, reference)):
             flaws.append(flaw)
     parameters.integer("duration", low=SECONDS, high=SECONDS)
-    return Submission(
+    size = {} if whole else {side: given.integer(side, low=1, high=100_000) for side in ("width", "height")}
+    submission = Submission(
         model=model,
         first_frame=first,
         last_frame=last,
@@ -60,6 +83,7 @@ def parse(body: bytes) -> Submission:
         watermark=parameters.flag("watermark", default=False),
         flaw=flaws[0] if flaws else None,
     )
+    return Examined(submission=submission, flaws=tuple(flaws), **size)
 
 
 def digest(body: bytes, *headers: str | None) -> str:

@@ -31,13 +31,14 @@ def choices(allowed: Sequence[str]) -> str:
 
 def misfit(field: str, came: object, allowed: str) -> InvalidParameter:
     """The error for a value that is there but cannot be used."""
-    return InvalidParameter(f"Input should be {allowed}: {field}, but got {shown(came)}.")
+    return InvalidParameter(f"Input should be {allowed}: {field}, but got {shown(came)}.", field=field)
 
 
 def missing(field: str, wanted: str) -> InvalidParameter:
     """The error for a value that is not there."""
     name = field.rpartition(".")[2]
-    return InvalidParameter(f'Required parameter "{name}" missing from request. {field} should be {wanted}.')
+    message = f'Required parameter "{name}" missing from request. {field} should be {wanted}.'
+    return InvalidParameter(message, field=field)
 
 
 class Reader:

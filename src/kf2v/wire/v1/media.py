@@ -44,7 +44,7 @@ def check_reference(field: str, reference: str) -> InvalidParameter | None:
     except InvalidMediaUrl as error:
         why = error.message.removeprefix(InvalidMediaUrl.sentence).strip()
         wanted = f"{field} should be an http(s), oss:// or data: URL."
-        return InvalidMediaUrl(f"{InvalidMediaUrl.sentence} {wanted} {why}")
+        return InvalidMediaUrl(f"{InvalidMediaUrl.sentence} {wanted} {why}", field=field)
     return None
 
 

@@ -1,5 +1,6 @@
 """The API's two ways to write a time, both in UTC+8. Everything inwards is milliseconds since the epoch."""
 
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 
@@ -7,6 +8,8 @@ CHINA = timezone(timedelta(hours=8))
 
 #: of ``YYYYMMDDhhmmss``
 COMPACT_LENGTH = 14
+
+_DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 #: beyond these a clock is broken, or somebody plays: 2000-01-01 and 2100-01-01
 _EARLIEST, _LATEST = 946_684_800_000, 4_102_444_800_000
@@ -48,6 +51,18 @@ def render_compact(milliseconds: int) -> str:
 def day_of(milliseconds: int) -> str:
     """``2025-04-18``: the day in UTC+8, by which usage is counted."""
     return f"{datetime.fromtimestamp(milliseconds // 1000, CHINA):%Y-%m-%d}"
+
+
+def parse_day(text: str) -> int | None:
+    """When the day ``2025-04-18`` begins in UTC+8; None if it is none."""
+    if _DAY.fullmatch(text) is None:
+        return None
+    try:
+        moment = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=CHINA)
+    except ValueError:
+        return None
+    milliseconds = int(moment.timestamp()) * 1000
+    return milliseconds if _EARLIEST <= milliseconds <= _LATEST else None
 
 
 def render_iso(milliseconds: int) -> str:
