@@ -28,8 +28,8 @@ log = structlog.get_logger(__name__)
 class Panel:
     """The moderators of one deployment, in the order they are asked; without any, everything passes.
 
-    ``sides`` are inspected whether or not a caller wishes it; ``on_failure`` says what becomes of what nobody could
-    decide on.
+    ``sides`` are inspected whether or not a caller wishes it, of a film one frame in ``every``; ``on_failure`` says
+    what becomes of what nobody could decide on.
     """
 
     def __init__(
@@ -37,10 +37,12 @@ class Panel:
         moderators: Sequence[Moderator] = (),
         *,
         sides: frozenset[Side] = BOTH,
+        every: int = 1,
         on_failure: Literal["pass", "fail"] = "pass",
     ) -> None:
         self._moderators = tuple(moderators)
         self._sides = sides
+        self._every = every
         self._on_failure = on_failure
 
     def reads(self, side: Side, wished: Collection[Side] = ()) -> bool:
@@ -50,6 +52,10 @@ class Panel:
     def looks(self, side: Side, wished: Collection[Side] = ()) -> bool:
         """Whether any picture of ``side`` could be objected to."""
         return self._inspects(side, wished) and any(moderator.looks() for moderator in self._moderators)
+
+    def samples(self, number: int, *, of: int) -> bool:
+        """Whether a film's frame of this number, from 0, is to be looked at; the first and the last always are."""
+        return number % self._every == 0 or number == of - 1
 
     def read(self, text: str, exhibit: Exhibit, tick: Tick) -> None:
         """Raises DataInspectionFailed for a text that may not pass, InternalError where that counts as undecided."""

@@ -24,6 +24,7 @@ from kf2v.errors import (
     InvalidUrl,
     ResultUploadError,
 )
+from kf2v.moderation.panel import Panel
 from kf2v.pipeline.progress import SHARES, overall
 from kf2v.pipeline.recipe import Recipe
 from kf2v.rewriting import Report
@@ -103,6 +104,7 @@ class Studio:
         first: bytes | None = None,
         last: bytes | None = None,
         fetcher: Pictures | None = None,
+        panel: Panel | None = None,
     ) -> None:
         self.scratch = folder / "scratch"
         self.blobs = blobs or MemoryBlobs()
@@ -112,6 +114,7 @@ class Studio:
         self.recipe = Recipe(
             engines={"still": engine or Still()},
             rewriter=Poet(),
+            panel=panel or Panel(),
             fetcher=self.fetcher,
             blobs=self.blobs,
             watermark_text="AI-generated",
@@ -192,6 +195,7 @@ def test_a_rewriter_that_changes_nothing_still_says_what_was_used(tmp_path: Path
     recipe = Recipe(
         engines={"still": Still()},
         rewriter=Verbatim(),
+        panel=Panel(),
         fetcher=Pictures(),
         blobs=Studio(tmp_path).blobs,
         watermark_text="AI-generated",
@@ -403,7 +407,7 @@ def test_the_whole_never_goes_back_and_nearly_reaches_its_end(studio: Studio) ->
 
 
 def test_the_phases_fill_the_whole() -> None:
-    before, after = ["fetch", "rewrite"], ["keep"]
+    before, after = ["fetch", "moderate", "rewrite"], ["keep"]
     for made_in in (["analyse", "render"], ["load", "encode", "denoise", "decode"]):
         course = [SHARES[phase] for phase in (*before, *made_in, *after)]
         assert [begin for begin, _ in course] == [0.0, *(end for _, end in course[:-1])]
