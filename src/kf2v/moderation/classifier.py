@@ -1,7 +1,7 @@
 """A classifier of the owner's own, over the JSON contract of docs/howto/moderate.md."""
 
 import base64
-from typing import cast
+from typing import Any, cast
 
 from kf2v.moderation import Exhibit, Objection
 from kf2v.net.errand import Unanswered
@@ -43,7 +43,7 @@ def _question(shown: str | bytes, exhibit: Exhibit) -> dict[str, object]:
 
 
 def _verdict(found: object) -> Objection | None:
-    answer = cast("dict[str, object]", found) if isinstance(found, dict) else {}
+    answer = cast("dict[str, Any]", found) if isinstance(found, dict) else {}
     match answer.get("verdict"):
         case "pass":
             return None
