@@ -269,7 +269,7 @@ class _Window:
         if not self._panel.looks("output", self._lease.job.inspect):
             return True
         try:
-            self._panel.look(preview, _exhibit(self._lease, "preview", self._shown), self.tick)
+            self._panel.look(preview, _exhibit(self._lease, "preview"), self.tick)
         except ApiError:
             return False
         return True
