@@ -18,6 +18,7 @@ from kf2v.cli import (
     inspect,
     keys,
     models,
+    moderation,
     rewrite,
     run,
     serve,
@@ -68,6 +69,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(workspaces.app, name="workspaces")
 app.command()(usage.usage)
 app.add_typer(models.app, name="models")
+app.add_typer(moderation.app, name="moderation")
 app.command()(doctor.doctor)
 app.add_typer(bench.app, name="bench")
 app.add_typer(config.app, name="config")

@@ -8,7 +8,8 @@ from typing import Protocol
 #: phase → where it begins and ends in the whole, 0 … 1; shares of time as ``morph`` and ``wan`` spend it, roughly
 SHARES: dict[str, tuple[float, float]] = {
     "fetch": (0.00, 0.03),
-    "rewrite": (0.03, 0.05),
+    "moderate": (0.03, 0.04),
+    "rewrite": (0.04, 0.05),
     "analyse": (0.05, 0.25),
     "render": (0.25, 0.98),
     "load": (0.05, 0.08),
