@@ -9,6 +9,7 @@ import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,9 +24,15 @@ from kf2v.clock import HOUR, SECOND, Clock, SystemClock
 from kf2v.engines import Engine, EngineUnavailable
 from kf2v.engines.standby import Standby
 from kf2v.links import Signer
+from kf2v.net.guard import AllowedHosts
+from kf2v.net.post import Poster
+from kf2v.notify.courier import Courier
+from kf2v.notify.schedule import Schedule
+from kf2v.notify.signature import account_secret
 from kf2v.rewriting import Rewriter
 from kf2v.server.app import App
 from kf2v.server.desk import Desk
+from kf2v.server.ext.webhooks import Webhooks
 from kf2v.server.operations import Metrics, Operations
 from kf2v.server.reception import Reception
 from kf2v.server.routes import table
@@ -152,6 +159,24 @@ def retention(settings: Settings) -> Retention:
     )
 
 
+def receivers(settings: Settings) -> AllowedHosts:
+    """Where events may be sent whatever the address is."""
+    return AllowedHosts(settings.webhook_allow_hosts, variable="KF2V_WEBHOOK_ALLOW_HOSTS")
+
+
+def build_courier(settings: Settings, *, store: Store, clock: Clock, secret: bytes) -> Courier:
+    """Who tells others that tasks have ended."""
+    return Courier(
+        store,
+        clock=clock,
+        post=Poster(allowed=receivers(settings), timeout=settings.webhook_timeout).post,
+        account_secret=partial(account_secret, secret),
+        schedule=Schedule(
+            first=round(settings.webhook_first_retry * SECOND), give_up=round(settings.webhook_give_up_hours * HOUR)
+        ),
+    )
+
+
 def prepare_data_dir(settings: Settings) -> None:
     """Make the data directory, for its owner only."""
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -227,6 +252,7 @@ class Front:
     keys: Keys
     desk: Desk
     vitals: Vitals
+    courier: Courier
 
 
 def build_front(
@@ -241,12 +267,14 @@ def build_front(
     """Everything that answers requests, over the given rows, bytes and clock."""
     region, kept, signer = REGIONS[settings.region], retention(settings), Signer(secret)
     keys = Keys(store, secret=secret, clock=clock)
+    courier = build_courier(settings, store=store, clock=clock, secret=secret)
     desk = Desk(
         store,
         clock=clock,
         lease_ms=round(settings.lease_seconds * SECOND),
         max_attempts=settings.max_attempts,
         task_timeout_ms=round(settings.task_timeout * SECOND),
+        on_end=courier.wake,
     )
     vitals = Vitals(
         store=store,
@@ -265,13 +293,23 @@ def build_front(
         retention=kept,
         engine=settings.engine,
         validation=settings.validation,
+        callback_hosts=receivers(settings),
     )
     reception = Reception(keys)
     links = VideoLinks(signer=signer, retention=kept, public_url=settings.public_url)
     metrics = Metrics()
+    webhooks = Webhooks(
+        reception=reception,
+        store=store,
+        clock=clock,
+        courier=courier,
+        hosts=receivers(settings),
+        account_secret=partial(account_secret, secret),
+        region_id=region.id,
+    )
     routes = table(
         create=Create(reception=reception, admission=admission, store=store, desk=desk, vitals=vitals),
-        tasks=Tasks(reception=reception, store=store, clock=clock, retention=kept, links=links),
+        tasks=Tasks(reception=reception, store=store, clock=clock, retention=kept, links=links, on_end=courier.wake),
         uploads_=Uploads(
             reception=reception,
             store=store,
@@ -284,8 +322,9 @@ def build_front(
         files=Files(signer=signer, store=store, blobs=blobs, clock=clock, retention=kept),
         models=Models(reception=reception, region=region),
         operations=Operations(vitals=vitals, metrics=metrics, store=store),
+        ext=(*webhooks.routes(),),
     )
-    return Front(app=App(routes, metrics), keys=keys, desk=desk, vitals=vitals)
+    return Front(app=App(routes, metrics), keys=keys, desk=desk, vitals=vitals, courier=courier)
 
 
 def readiness(settings: Settings) -> EngineUnavailable | None:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kf2v.admission.keys import Caller
+from kf2v.admission.receivers import receiver
 from kf2v.admission.rules import RULES, known_model
 from kf2v.blobs import Blobs
 from kf2v.catalog.models import AREAS, MODELS, Model
 from kf2v.catalog.regions import Region
 from kf2v.clock import Clock
 from kf2v.errors import InvalidMediaUrl, InvalidParameter
+from kf2v.net.guard import AllowedHosts
 from kf2v.store import Store
 from kf2v.tasks import Failure, FrameSource, Job, Task
 from kf2v.tasks.identity import new_id
@@ -39,15 +41,19 @@ class Admission:
     #: which engine makes the videos
     engine: str
     validation: Literal["strict", "cloud"] = "strict"
+    #: hosts that callbacks may lead to whatever their address is
+    callback_hosts: AllowedHosts
     draw_seed: Callable[[], int] = random_seed
 
     async def admit(self, submission: Submission, caller: Caller, envelope: Envelope) -> Task:
         """The task to insert; its uploaded and inline frames are kept or found already.
 
         Raises InvalidParameter for what cannot be done; in ``cloud`` validation the mistake becomes the task's flaw,
-        except for an unknown model, which the cloud refuses at submission as well.
+        except for an unknown model, which the cloud refuses at submission as well, and for an unusable callback, of
+        which nobody could hear otherwise.
         """
         model = known_model(submission, self.region)
+        callback = envelope.callback and receiver("X-Kf2v-Callback", envelope.callback, self.callback_hosts)
         task_id = new_id(self.clock.now())
         flaw: Failure | None = None
         nowhere = FrameSource(kind="url", place="")
@@ -70,6 +76,7 @@ class Admission:
             workspace=envelope.workspace,
             region=self.region.id,
             flaw=flaw,
+            callback=callback or None,
             submitted_at=self.clock.now(),
             job=Job(
                 model=model.name,

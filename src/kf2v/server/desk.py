@@ -19,6 +19,7 @@ lease lasts is stopped or hung, and its seat is needed.
 
 import asyncio
 from collections import defaultdict, deque
+from collections.abc import Callable
 
 import structlog
 
@@ -45,14 +46,17 @@ class Desk:
         max_attempts: int,
         task_timeout_ms: int,
         patience: float = 5.0,
+        on_end: Callable[[], None] = lambda: None,
     ) -> None:
         #: ``patience`` is how many seconds a claim waits for work; real ones, whatever ``clock`` says
+        #: ``on_end`` is called whenever tasks have ended here
         self._store = store
         self._clock = clock
         self._lease = lease_ms
         self._cap = max_attempts
         self._timeout = task_timeout_ms
         self._patience = patience
+        self._on_end = on_end
         self._bell = asyncio.Event()
         self._draining = False
         self._given: dict[str, Lease] = {}
@@ -131,6 +135,7 @@ class Desk:
         settled = await self._store.settle(task_id, attempt, outcome, now=self._clock.now())
         code = outcome.failure.code if outcome.failure else None
         log.info("task settled", task_id=task_id, attempt=attempt, settled=settled.value, code=code)
+        self._on_end()
         return settled
 
     async def hand_back(self, task_id: str, attempt: int) -> bool:
@@ -202,8 +207,7 @@ class Desk:
         if state is None:
             return False
         log.warning("lease lost", why=why, task_id=task.id, attempt=task.attempt, worker=task.worker, state=state.value)
-        if state.waiting:
-            self.work_arrived()
+        (self.work_arrived if state.waiting else self._on_end)()
         return True
 
     async def _time_out(self, task: Task) -> bool:
@@ -211,6 +215,7 @@ class Desk:
         if not await self._store.time_out(task.id, task.attempt, _failed(TaskTimeout()), now=now):
             return False
         log.warning("task timed out", task_id=task.id, attempt=task.attempt, worker=task.worker)
+        self._on_end()
         return True
 
 
