@@ -21,6 +21,7 @@ from kf2v.cli import (
     run,
     serve,
     tasks,
+    webhooks,
     worker,
 )
 from kf2v.cli.exits import Exit
@@ -62,6 +63,7 @@ for command in (run.run, serve.serve, create.create, inspect.inspect, rewrite.re
     app.command()(command)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(keys.app, name="keys")
+app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(models.app, name="models")
 app.command()(doctor.doctor)
 app.add_typer(bench.app, name="bench")
