@@ -66,7 +66,7 @@ class Endpoint:
             def handle_one(self) -> None:
                 outer._handle(self)
 
-            do_GET = do_POST = handle_one
+            do_GET = do_POST = do_PATCH = do_DELETE = handle_one
 
             def log_message(self, format: str, *args: object) -> None:
                 pass

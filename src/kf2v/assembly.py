@@ -34,6 +34,11 @@ from kf2v.links import Signer
 from kf2v.metering.cost import cost_of
 from kf2v.moderation import Moderator
 from kf2v.moderation.panel import BOTH, Panel
+from kf2v.net.guard import AllowedHosts
+from kf2v.net.post import Poster
+from kf2v.notify.courier import Courier
+from kf2v.notify.schedule import Schedule
+from kf2v.notify.signature import account_secret
 from kf2v.rewriting import Rewriter
 from kf2v.server.app import App
 from kf2v.server.backstage import Backstage, backstage
@@ -43,6 +48,7 @@ from kf2v.server.errands import Errands
 from kf2v.server.ext.keys import KeyCalls
 from kf2v.server.ext.previews import Previews
 from kf2v.server.ext.usage import UsageReports
+from kf2v.server.ext.webhooks import Webhooks
 from kf2v.server.ext.workspaces import WorkspaceCalls
 from kf2v.server.forecast import Forecast
 from kf2v.server.operations import Metrics, Operations
@@ -253,6 +259,24 @@ def retention(settings: Settings) -> Retention:
     )
 
 
+def receivers(settings: Settings) -> AllowedHosts:
+    """Where events may be sent whatever the address is."""
+    return AllowedHosts(settings.webhook_allow_hosts, variable="KF2V_WEBHOOK_ALLOW_HOSTS")
+
+
+def build_courier(settings: Settings, *, store: Store, clock: Clock, secret: bytes) -> Courier:
+    """Who tells others that tasks have ended."""
+    return Courier(
+        store,
+        clock=clock,
+        post=Poster(allowed=receivers(settings), timeout=settings.webhook_timeout).post,
+        account_secret=partial(account_secret, secret),
+        schedule=Schedule(
+            first=round(settings.webhook_first_retry * SECOND), give_up=round(settings.webhook_give_up_hours * HOUR)
+        ),
+    )
+
+
 def prepare_data_dir(settings: Settings) -> None:
     """Make the data directory, for its owner only."""
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -355,6 +379,7 @@ class Front:
     workspaces: Workspaces
     desk: Desk
     vitals: Vitals
+    courier: Courier
 
 
 def build_front(
@@ -372,6 +397,7 @@ def build_front(
     workspaces = Workspaces(store, clock=clock)
     prices = cloud_prices() if settings.prices is None else read_prices(settings.prices)
     limits = Limits(limits_table(settings), store=store, clock=clock, cost=partial(cost_of, prices=prices))
+    courier = build_courier(settings, store=store, clock=clock, secret=secret)
     desk = Desk(
         store,
         clock=clock,
@@ -379,6 +405,7 @@ def build_front(
         max_attempts=settings.max_attempts,
         task_timeout_ms=round(settings.task_timeout * SECOND),
         caps=limits.running,
+        on_end=courier.wake,
     )
     vitals = Vitals(
         store=store,
@@ -397,6 +424,7 @@ def build_front(
         engine=settings.engine,
         reading=Reading(build_panel(settings), patience=settings.moderation_timeout),
         validation=settings.validation,
+        callback_hosts=receivers(settings),
     )
     reception = Reception(keys, workspaces)
     intake = Intake(admission=admission, limits=limits, store=store, blobs=blobs, clock=clock)
@@ -414,9 +442,18 @@ def build_front(
     )
     links = VideoLinks(signer=signer, retention=kept, public_url=settings.public_url)
     metrics = Metrics()
+    webhooks = Webhooks(
+        reception=reception,
+        store=store,
+        clock=clock,
+        courier=courier,
+        hosts=receivers(settings),
+        account_secret=partial(account_secret, secret),
+        region_id=region.id,
+    )
     routes = table(
         create=Create(reception=reception, intake=intake, desk=desk, vitals=vitals),
-        tasks=Tasks(reception=reception, store=store, clock=clock, retention=kept, links=links),
+        tasks=Tasks(reception=reception, store=store, clock=clock, retention=kept, links=links, on_end=courier.wake),
         uploads_=Uploads(
             reception=reception,
             store=store,
@@ -434,9 +471,18 @@ def build_front(
             *WorkspaceCalls(reception=reception, workspaces=workspaces).routes(),
             *UsageReports(reception=reception, store=store, prices=prices).routes(),
             *previews.routes(),
+            *webhooks.routes(),
         ),
     )
-    return Front(app=App(routes, metrics), routes=routes, keys=keys, workspaces=workspaces, desk=desk, vitals=vitals)
+    return Front(
+        app=App(routes, metrics),
+        routes=routes,
+        keys=keys,
+        workspaces=workspaces,
+        desk=desk,
+        vitals=vitals,
+        courier=courier,
+    )
 
 
 def readiness(settings: Settings) -> EngineUnavailable | None:

@@ -3,7 +3,8 @@
 Start: the data directory is owned, what a dead server left is taken back, the back door opens, workers start, and
 only then is the front door open and ``ready`` said. End (SIGTERM, SIGINT): no task is given out any more, running ones
 are finished or handed back while polls and creates are still answered, then the front door closes behind the last
-answer, then the rest. A second signal skips the waiting; what it cuts off is as safe as after a crash.
+answer, events under way get to arrive, then the rest. A second signal skips the waiting; what it cuts off is as safe
+as after a crash.
 """
 
 import asyncio
@@ -112,6 +113,8 @@ async def _live(settings: Settings, ending: _Ending) -> None:
         await house.enter_async_context(_meanwhile(keep_sweeping(sweeper)))
         await house.enter_async_context(_meanwhile(keep_writing_uses(front.keys)))
         await house.enter_async_context(_meanwhile(keep_watch(front.desk, pool.kill)))
+        house.push_async_callback(lambda: front.courier.finish(0.0))
+        await house.enter_async_context(_meanwhile(front.courier.run()))
         await pool.start()
         house.push_async_callback(pool.stop)
         _collect_seldom()
@@ -130,6 +133,8 @@ async def _live(settings: Settings, ending: _Ending) -> None:
         await ending.unless_hurried(closing, seconds=max(LAST_ANSWERS, ending.left_of(settings.drain_seconds)))
         if not closing.done():
             log.warning("clients cut off", connections=len(door.server_state.connections))
+        telling = asyncio.create_task(front.courier.finish(max(LAST_ANSWERS, ending.left_of(settings.drain_seconds))))
+        await ending.unless_hurried(telling)
 
 
 @asynccontextmanager

@@ -11,7 +11,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, cast
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, SecretStr, Tag, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SecretStr,
+    Tag,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -137,6 +147,16 @@ class Settings(BaseSettings):
     fetch_allow_hosts: Annotated[frozenset[str], NoDecode] = frozenset()
     #: seconds that fetching one frame may take, redirects included
     fetch_timeout: float = Field(default=60.0, gt=0)
+    #: hosts that webhooks may lead to although their address is not public or their port neither 80 nor 443;
+    #: comma-separated
+    webhook_allow_hosts: Annotated[frozenset[str], NoDecode] = frozenset()
+    #: seconds that a receiver of an event may take to answer
+    webhook_timeout: float = Field(default=10.0, gt=0, le=60)
+    #: seconds after which an event that was not taken is sent again at the latest; each further wait is up to twice as
+    #: long, and two hours at most
+    webhook_first_retry: float = Field(default=5.0, gt=0, le=3600)
+    #: hours after which an event that nobody took is abandoned
+    webhook_give_up_hours: float = Field(default=24.0, gt=0)
     #: which region's model names are served
     region: Literal["all", "singapore", "beijing"] = "all"
     #: ``strict`` refuses mistakes at submission; ``cloud`` fails the task, as Model Studio does
@@ -276,17 +296,19 @@ class Settings(BaseSettings):
                 values[name] = secret.get_secret_value()
         return {f"KF2V_{name.upper()}": _as_variable(value) for name, value in values.items()}
 
-    @field_validator("fetch_allow_hosts", "trusted_proxies", mode="before")
+    @field_validator("fetch_allow_hosts", "webhook_allow_hosts", "trusted_proxies", mode="before")
     @classmethod
     def _split_hosts(cls, value: object) -> object:
         if isinstance(value, str):
             return frozenset(host.strip().lower() for host in value.split(",") if host.strip())
         return value
 
-    @field_validator("fetch_allow_hosts")
+    @field_validator("fetch_allow_hosts", "webhook_allow_hosts")
     @classmethod
-    def _readable_hosts(cls, value: frozenset[str]) -> frozenset[str]:
-        AllowedHosts(value)  # what workers make of it later; a server whose workers all die of it serves nobody
+    def _readable_hosts(cls, value: frozenset[str], info: ValidationInfo) -> frozenset[str]:
+        AllowedHosts(
+            value, variable=f"KF2V_{str(info.field_name).upper()}"
+        )  # what workers make of it later; a server whose workers all die of it serves nobody
         return value
 
     @field_validator("trusted_proxies")

@@ -8,11 +8,13 @@ from typing import Literal
 
 from kf2v.admission.callers import Caller
 from kf2v.admission.reading import Reading
+from kf2v.admission.receivers import receiver
 from kf2v.admission.rules import RULES, granted_model
 from kf2v.blobs import Blobs
 from kf2v.catalog.models import AREAS, MODELS, Model
 from kf2v.clock import Clock
 from kf2v.errors import InvalidMediaUrl, InvalidParameter
+from kf2v.net.guard import AllowedHosts
 from kf2v.store import Store
 from kf2v.tasks import Failure, FrameSource, Job, Task
 from kf2v.tasks.identity import new_id
@@ -40,6 +42,8 @@ class Admission:
     engine: str
     reading: Reading
     validation: Literal["strict", "cloud"] = "strict"
+    #: hosts that callbacks may lead to whatever their address is
+    callback_hosts: AllowedHosts
     draw_seed: Callable[[], int] = random_seed
 
     async def admit(self, submission: Submission, caller: Caller, envelope: Envelope) -> Task:
@@ -47,10 +51,12 @@ class Admission:
 
         Raises DataInspectionFailed for a prompt that moderation does not let pass, ModelAccessDenied for a model that
         is not for this caller, and InvalidParameter for what cannot be done; in ``cloud`` validation the mistake
-        becomes the task's flaw, except for an unknown model, which the cloud refuses at submission as well.
+        becomes the task's flaw, except for an unknown model, which the cloud refuses at submission as well, and for an
+        unusable callback, of which nobody could hear otherwise.
         """
         model = granted_model(submission.model, caller)
         wished = inspection.parse(envelope.inspection)
+        callback = envelope.callback and receiver("X-Kf2v-Callback", envelope.callback, self.callback_hosts)
         task_id = new_id(self.clock.now())
         flaw: Failure | None = None
         nowhere = FrameSource(kind="url", place="")
@@ -75,6 +81,7 @@ class Admission:
             region=caller.region.id,
             flaw=flaw,
             priority=caller.rights.priority,
+            callback=callback or None,
             submitted_at=self.clock.now(),
             job=Job(
                 model=model.name,

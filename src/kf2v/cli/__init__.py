@@ -24,6 +24,7 @@ from kf2v.cli import (
     serve,
     tasks,
     usage,
+    webhooks,
     worker,
     workspaces,
 )
@@ -68,6 +69,7 @@ app.add_typer(tasks.app, name="tasks")
 app.add_typer(keys.app, name="keys")
 app.add_typer(workspaces.app, name="workspaces")
 app.command()(usage.usage)
+app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(models.app, name="models")
 app.add_typer(moderation.app, name="moderation")
 app.command()(doctor.doctor)

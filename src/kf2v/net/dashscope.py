@@ -247,6 +247,16 @@ class DashScope:
         """The same, where it is one JSON object."""
         return self._object(self.own(method, path, **options))
 
+    def ext(self, method: str, path: str, *, body: object = None, **query: object) -> dict[str, Any]:
+        """One call of kf2v's own surface, ``path`` being what follows ``/kf2v/v1``. Raises RemoteError.
+
+        Other endpoints than kf2v have none of it and answer 404. None leaves a name of ``query`` out.
+        """
+        options: dict[str, Any] = {} if body is None else {"json": body}
+        root = self.base_url.removesuffix("/api/v1")
+        given = {name: str(value) for name, value in _present(query).items()}
+        return self._ask(method, f"{root}/kf2v/v1{path}", params=given, **options)
+
     def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         with _translated(self.base_url):
             answer = _checked(self._api.request(method, path, **options))

@@ -1,4 +1,4 @@
-"""Which addresses on the net may be asked for a frame: what a URL may look like and where it may lead.
+"""Which addresses on the net may be asked because a stranger says so: what a URL may look like and where it may lead.
 
 Pure: nothing here resolves a name or opens a connection, and importing it costs next to nothing.
 """
@@ -145,11 +145,25 @@ def is_public(address: Address) -> bool:
 class AllowedHosts:
     """Hosts the owner opened by name: ``name``, ``name:port``, ``127.0.0.1``, ``::1``, ``[::1]:8080``.
 
-    An entry without a port opens them all. Raises ValueError for an entry that names no host.
+    An entry without a port opens them all. Raises ValueError for an entry that names no host. ``variable`` is where
+    the owner wrote them down.
     """
 
-    def __init__(self, entries: Iterable[str]) -> None:
-        self._open = frozenset(_entry(entry) for entry in entries)
+    def __init__(self, entries: Iterable[str], *, variable: str = "KF2V_FETCH_ALLOW_HOSTS") -> None:
+        self._variable = variable
+        self._open = frozenset(_entry(entry, variable) for entry in entries)
+
+    def permission(self, host: str) -> str:
+        """How ``host`` could be opened, as the end of a sentence."""
+        return f"the owner of this server may allow it with {self._variable}={host}"
+
+    def refusal(self, url: FrameUrl) -> str | None:
+        """Why ``url`` may not be asked, as far as it shows without resolving its host; None if nothing does."""
+        if url in self:
+            return None
+        if url.port not in PUBLIC_PORTS:
+            return f"It is at port {url.port}, neither 80 nor 443; {self.permission(url.host)}"
+        return None if _may_be_public(url.host) else f"Its address is not public; {self.permission(url.host)}"
 
     def __contains__(self, url: object) -> bool:
         return isinstance(url, FrameUrl) and not self._open.isdisjoint({(url.host, None), (url.host, url.port)})
@@ -184,7 +198,15 @@ def _host(name: str, *, bracketed: bool) -> str | None:
     return name if _NAME.match(name) else None
 
 
-def _entry(entry: str) -> tuple[str, int | None]:
+def _may_be_public(host: str) -> bool:
+    """Whether ``host`` is a public address or a name that may have one, which ``localhost`` never has (RFC 6761)."""
+    try:
+        return is_public(ip_address(host))
+    except ValueError:
+        return host != "localhost" and not host.endswith(".localhost")
+
+
+def _entry(entry: str, variable: str) -> tuple[str, int | None]:
     text = entry.strip()
     if text.count(":") > 1 and not text.startswith("["):
         text = f"[{text}]"
@@ -195,5 +217,5 @@ def _entry(entry: str) -> tuple[str, int | None]:
             raise ValueError(text)
         return host, parts.port
     except ValueError as error:
-        message = f"KF2V_FETCH_ALLOW_HOSTS has '{entry}'; entries are host, host:port, an IP address or [IPv6]:port"
+        message = f"{variable} has '{entry}'; entries are host, host:port, an IP address or [IPv6]:port"
         raise ValueError(message) from error

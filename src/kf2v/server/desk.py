@@ -19,6 +19,7 @@ lease lasts is stopped or hung, and its seat is needed.
 
 import asyncio
 from collections import defaultdict, deque
+from collections.abc import Callable
 
 import structlog
 
@@ -47,8 +48,10 @@ class Desk:
         task_timeout_ms: int,
         patience: float = 5.0,
         caps: Caps = unlimited,
+        on_end: Callable[[], None] = lambda: None,
     ) -> None:
         #: ``patience`` is how many seconds a claim waits for work; real ones, whatever ``clock`` says
+        #: ``on_end`` is called whenever tasks have ended here
         self._store = store
         self._clock = clock
         self._lease = lease_ms
@@ -56,6 +59,7 @@ class Desk:
         self._timeout = task_timeout_ms
         self._patience = patience
         self._caps = caps
+        self._on_end = on_end
         self._bell = asyncio.Event()
         self._draining = False
         self._given: dict[str, Lease] = {}
@@ -135,6 +139,7 @@ class Desk:
         code = outcome.failure.code if outcome.failure else None
         log.info("task settled", task_id=task_id, attempt=attempt, settled=settled.value, code=code)
         self.work_arrived()
+        self._on_end()
         return settled
 
     async def hand_back(self, task_id: str, attempt: int) -> bool:
@@ -207,6 +212,8 @@ class Desk:
             return False
         log.warning("lease lost", why=why, task_id=task.id, attempt=task.attempt, worker=task.worker, state=state.value)
         self.work_arrived()
+        if state.final:
+            self._on_end()
         return True
 
     async def _time_out(self, task: Task) -> bool:
@@ -215,6 +222,7 @@ class Desk:
             return False
         log.warning("task timed out", task_id=task.id, attempt=task.attempt, worker=task.worker)
         self.work_arrived()
+        self._on_end()
         return True
 
 

@@ -1,4 +1,4 @@
-"""Forgets what is past its time: tasks with their videos and frames, uploads, and bytes that no row points to.
+"""Forgets what is past its time: tasks with their videos and frames, uploads, old news, and bytes no row points to.
 
 Expiry itself is exact and needs no sweep: a task reads UNKNOWN and a link 403 the moment their time is up. This only
 gives the disk back.
@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 BATCH = 200
 #: a blob without a row is an orphan only when it is older than any write between the two can take
 ORPHAN_AGE = HOUR
+#: how long it can be looked up what became of an event
+NEWS_AGE = 7 * 24 * HOUR
 
 
 class Sweeper:
@@ -43,6 +45,8 @@ class Sweeper:
             forgotten += len(uploads)
             await asyncio.to_thread(self._delete, [upload.blob for upload in uploads])
         while await self._store.forget_onces(created_before=now - REMEMBERED, limit=BATCH):
+            pass
+        while await self._store.forget_deliveries(created_before=now - NEWS_AGE, limit=BATCH):
             pass
         return forgotten
 

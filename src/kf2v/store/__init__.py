@@ -348,8 +348,14 @@ class Store(Protocol):
         """Write down how far a delivery is; nothing if it is gone."""
         ...
 
-    async def deliveries(self, account: str, *, task_id: str | None = None, limit: int = 100) -> tuple[Delivery, ...]:
-        """An account's deliveries, the newest first."""
+    async def delivery(self, delivery_id: str) -> Delivery | None:
+        """The delivery, on its way or not; None if there is none."""
+        ...
+
+    async def deliveries(
+        self, account: str, *, task_id: str | None = None, webhook_id: str | None = None, limit: int = 100
+    ) -> tuple[Delivery, ...]:
+        """An account's deliveries, the newest first; of one task or to one webhook only."""
         ...
 
     async def forget_deliveries(self, *, created_before: int, limit: int) -> int:

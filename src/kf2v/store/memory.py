@@ -298,11 +298,17 @@ class MemoryStore:
         if delivery.id in self._deliveries:
             self._deliveries[delivery.id] = delivery
 
-    async def deliveries(self, account: str, *, task_id: str | None = None, limit: int = 100) -> tuple[Delivery, ...]:
+    async def delivery(self, delivery_id: str) -> Delivery | None:
+        self._check_open()
+        return self._deliveries.get(delivery_id)
+
+    async def deliveries(
+        self, account: str, *, task_id: str | None = None, webhook_id: str | None = None, limit: int = 100
+    ) -> tuple[Delivery, ...]:
         self._check_open()
         newest = _newest_first(self._deliveries.values(), "created_at")
         mine = (d for d in newest if d.news.account == account and task_id in (None, d.news.task_id))
-        return tuple(mine)[:limit]
+        return tuple(d for d in mine if webhook_id in (None, d.webhook_id))[:limit]
 
     async def forget_deliveries(self, *, created_before: int, limit: int) -> int:
         self._check_open()

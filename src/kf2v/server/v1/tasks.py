@@ -1,5 +1,7 @@
 """GET /tasks/{id}, GET /tasks and POST /tasks/{id}/cancel."""
 
+from collections.abc import Callable
+
 from kf2v.admission.keys import Caller, Scope
 from kf2v.clock import Clock
 from kf2v.errors import UnsupportedOperation
@@ -17,13 +19,21 @@ class Tasks:
     """Reading and cancelling tasks. A caller sees the tasks of its account, whichever key made them, and no other."""
 
     def __init__(
-        self, *, reception: Reception, store: Store, clock: Clock, retention: Retention, links: VideoLinks
+        self,
+        *,
+        reception: Reception,
+        store: Store,
+        clock: Clock,
+        retention: Retention,
+        links: VideoLinks,
+        on_end: Callable[[], None],
     ) -> None:
         self._reception = reception
         self._store = store
         self._clock = clock
         self._retention = retention
         self._links = links
+        self._on_end = on_end
 
     async def query(self, exchange: Exchange) -> Reply:
         """One task; UNKNOWN and HTTP 200 for an id that is unknown, malformed, expired or foreign."""
@@ -52,6 +62,7 @@ class Tasks:
         task = await self._visible(exchange.parts["task_id"], caller)
         if task is None or not await self._store.cancel(task.id, now=self._clock.now()):
             raise UnsupportedOperation
+        self._on_end()
         return reply(exchange, {})
 
     async def _visible(self, task_id: str, caller: Caller) -> Task | None:

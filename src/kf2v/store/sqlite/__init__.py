@@ -345,8 +345,15 @@ class SqliteStore:
     async def keep_delivery(self, delivery: Delivery) -> None:
         await self._commits.write(lambda db: outbox.keep(db, delivery))
 
-    async def deliveries(self, account: str, *, task_id: str | None = None, limit: int = 100) -> tuple[Delivery, ...]:
-        return await self._list(lambda db: outbox.newest(db, account, task_id, limit))
+    async def delivery(self, delivery_id: str) -> Delivery | None:
+        return outbox.one(self._reader, delivery_id)
+
+    async def deliveries(
+        self, account: str, *, task_id: str | None = None, webhook_id: str | None = None, limit: int = 100
+    ) -> tuple[Delivery, ...]:
+        return await self._list(
+            lambda db: outbox.newest(db, account, task_id=task_id, webhook_id=webhook_id, limit=limit)
+        )
 
     async def forget_deliveries(self, *, created_before: int, limit: int) -> int:
         return await self._commits.write(lambda db: _changes(db, outbox.FORGET, (created_before, limit)))

@@ -17,9 +17,11 @@ KEEP = """
 UPDATE delivery SET due_at = ?, attempts = ?, delivered_at = ?, abandoned_at = ?, status = ?, error = ? WHERE id = ?
 """
 NEWEST = f"""
-SELECT {rows.DELIVERY_COLUMNS} FROM delivery WHERE account = ? AND coalesce(task_id = ?, TRUE)
-ORDER BY created_at DESC, seq DESC LIMIT ?
+SELECT {rows.DELIVERY_COLUMNS} FROM delivery
+WHERE account = ?1 AND (?2 IS NULL OR task_id = ?2) AND (?3 IS NULL OR webhook_id = ?3)
+ORDER BY created_at DESC, seq DESC LIMIT ?4
 """  # noqa: S608
+BY_ID = f"SELECT {rows.DELIVERY_COLUMNS} FROM delivery WHERE id = ?"  # noqa: S608
 FORGET = """
 DELETE FROM delivery WHERE seq IN (
   SELECT seq FROM delivery WHERE created_at <= ? AND (delivered_at IS NOT NULL OR abandoned_at IS NOT NULL) LIMIT ?
@@ -57,5 +59,12 @@ def keep(db: apsw.Connection, delivery: Delivery) -> None:
     db.execute(KEEP, values)
 
 
-def newest(db: apsw.Connection, account: str, task_id: str | None, limit: int) -> tuple[Delivery, ...]:
-    return tuple(map(rows.delivery_of_row, db.execute(NEWEST, (account, task_id, limit))))
+def one(db: apsw.Connection, delivery_id: str) -> Delivery | None:
+    row = db.execute(BY_ID, (delivery_id,)).fetchone()
+    return None if row is None else rows.delivery_of_row(row)
+
+
+def newest(
+    db: apsw.Connection, account: str, *, task_id: str | None, webhook_id: str | None, limit: int
+) -> tuple[Delivery, ...]:
+    return tuple(map(rows.delivery_of_row, db.execute(NEWEST, (account, task_id, webhook_id, limit))))

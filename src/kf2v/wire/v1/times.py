@@ -1,4 +1,4 @@
-"""The API's two ways to write a time, both in UTC+8. Everything inwards is milliseconds since the epoch."""
+"""The API's ways to write a time, most of them in UTC+8. Everything inwards is milliseconds since the epoch."""
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
@@ -18,6 +18,11 @@ _EARLIEST, _LATEST = 946_684_800_000, 4_102_444_800_000
 def render(milliseconds: int) -> str:
     """``2025-04-18 10:36:58.394``, as tasks print it."""
     return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}"
+
+
+def render_second(milliseconds: int) -> str:
+    """``2025-04-18 10:36:58``, as events print it."""
+    return _second(milliseconds // 1000)
 
 
 @lru_cache(4096)
@@ -66,6 +71,6 @@ def parse_day(text: str) -> int | None:
 
 
 def render_iso(milliseconds: int) -> str:
-    """``2025-07-12T12:10:24.488Z``, as upload policies say when they end."""
+    """``2025-07-12T12:10:24.488Z``, as upload policies say when they end, and events when they happened."""
     moment = datetime.fromtimestamp(milliseconds // 1000, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{milliseconds % 1000:03d}Z"

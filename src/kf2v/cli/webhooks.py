@@ -1,0 +1,177 @@
+"""``kf2v webhooks``: who hears of the ends of tasks, and what became of the telling."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from kf2v.cli.delivery import AsJson
+from kf2v.cli.exits import Exit
+from kf2v.cli.help import help_alone
+from kf2v.cli.target import ApiKeyFile, BaseUrl, DataDir, connected, find_target
+from kf2v.cli.terminal import CommandFailed, give, give_json, give_table, say
+
+app = typer.Typer(
+    help="Have a server tell others when tasks end. Needs a key with the scope 'manage'.",
+    callback=help_alone,
+    invoke_without_command=True,
+)
+
+WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK_ID", help="See: kf2v webhooks list.")]
+
+
+@app.command()
+def create(
+    url: Annotated[str, typer.Argument(metavar="URL", help="Where events are posted to.")],
+    label: Annotated[str, typer.Option(help="A name for it.")] = "",
+    as_json: AsJson = False,
+    base_url: BaseUrl = None,
+    api_key_file: ApiKeyFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Make a webhook and print its secret, which is shown this once; its id goes to stderr."""
+    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+        answer = client.ext("POST", "/webhooks", body={"url": url, "label": label})
+    if as_json:
+        give_json(answer)
+        return
+    say(f"webhook {answer['webhook']['id']}")
+    give(answer["webhook"]["secret"])
+
+
+@app.command("list")
+def list_webhooks(
+    as_json: AsJson = False, base_url: BaseUrl = None, api_key_file: ApiKeyFile = None, data_dir: DataDir = None
+) -> None:
+    """List the account's webhooks, oldest first, without their secrets."""
+    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+        answer = client.ext("GET", "/webhooks")
+    if as_json:
+        give_json(answer)
+        return
+    rows: list[dict[str, Any]] = answer["webhooks"]
+    heads = ("id", "url", "label", "secret", "since", "")
+    give_table(
+        heads,
+        (
+            (
+                hook["id"],
+                hook["url"],
+                hook["label"],
+                f"…{hook['secret_hint']}",
+                _moment(hook["created_at"]),
+                "" if hook["enabled"] else "off",
+            )
+            for hook in rows
+        ),
+    )
+
+
+@app.command()
+def test(
+    webhook_id: WebhookId,
+    as_json: AsJson = False,
+    base_url: BaseUrl = None,
+    api_key_file: ApiKeyFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Send an event of type kf2v:Webhook:Test now. Exits with 1, saying what came, if the receiver does not take it."""
+    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+        answer = client.ext("POST", f"/webhooks/{_segment(webhook_id)}/test")
+    if not answer["delivered"]:
+        raise CommandFailed(
+            "NotDelivered",
+            f"{answer['error']} {answer.get('answer', '')}".rstrip(),
+            exit=Exit.GENERAL,
+            fix="the receiver should answer with any status from 200 to 299",
+        )
+    give_json(answer) if as_json else give(f"taken with status {answer['status']}")
+
+
+@app.command()
+def delete(
+    webhook_id: WebhookId,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    base_url: BaseUrl = None,
+    api_key_file: ApiKeyFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Delete a webhook; asks first on a terminal. What is on its way there is abandoned."""
+    if not yes and sys.stdin.isatty() and not typer.confirm(f"Delete webhook {webhook_id}?", err=True):
+        raise CommandFailed("NotConfirmed", f"webhook {webhook_id} is still there", fix="")
+    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+        client.ext("DELETE", f"/webhooks/{_segment(webhook_id)}")
+    say(f"deleted {webhook_id}")
+
+
+@app.command()
+def deliveries(
+    webhook_id: Annotated[str | None, typer.Argument(metavar="[WEBHOOK_ID]", help="Of this webhook only.")] = None,
+    task_id: Annotated[str | None, typer.Option(help="Of this task only.")] = None,
+    as_json: AsJson = False,
+    base_url: BaseUrl = None,
+    api_key_file: ApiKeyFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """List what became of events, the newest first; those of the last week, 100 at most."""
+    if webhook_id and task_id:
+        raise CommandFailed("Usage", "give WEBHOOK_ID or --task-id, not both")
+    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+        path = f"/webhooks/{_segment(webhook_id)}/deliveries" if webhook_id else "/deliveries"
+        answer = client.ext("GET", path, task_id=task_id)
+    if as_json:
+        give_json(answer)
+        return
+    rows: list[dict[str, Any]] = answer["deliveries"]
+    heads = ("id", "task_id", "task", "state", "tries", "next", "error")
+    give_table(
+        heads,
+        (
+            (
+                row["id"],
+                row["task_id"],
+                row["task_status"],
+                row["state"],
+                str(row["attempts"]),
+                _moment(row.get("next_attempt_at")),
+                row.get("error", ""),
+            )
+            for row in rows
+        ),
+    )
+
+
+@app.command()
+def retry(
+    delivery_id: Annotated[str, typer.Argument(metavar="DELIVERY_ID", help="See: kf2v webhooks deliveries.")],
+    base_url: BaseUrl = None,
+    api_key_file: ApiKeyFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Send an event once more, whatever became of it."""
+    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+        client.ext("POST", f"/deliveries/{_segment(delivery_id)}/retry")
+    say(f"{delivery_id} is on its way")
+
+
+@app.command()
+def secret(
+    as_json: AsJson = False, base_url: BaseUrl = None, api_key_file: ApiKeyFile = None, data_dir: DataDir = None
+) -> None:
+    """Print what signs the events to addresses that requests named in X-Kf2v-Callback."""
+    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+        answer = client.ext("GET", "/webhooks/secret")
+    give_json(answer) if as_json else give(answer["secret"])
+
+
+def _segment(text: str) -> str:
+    """One path segment, whatever was typed."""
+    return quote(text, safe="") or "-"
+
+
+def _moment(at: int | None) -> str:
+    return "" if at is None else f"{datetime.fromtimestamp(at / 1000, UTC).astimezone():%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,312 @@
+"""Carries news: takes what is due, posts it, and writes down what came of it.
+
+At least once: a delivery is on its way until it is written down that it arrived, so one whose answer is lost, or that
+is cut off by the end of the server, is sent again with the same id and the same body.
+
+A delivery that fails is tried again by ``schedule``. It is abandoned when its time is over, when its receiver says
+that it is gone (410, which also switches the webhook off), when its webhook is gone or off, and when it may not be
+sent at all.
+"""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import threading
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import structlog
+
+from kf2v.clock import Clock
+from kf2v.net.post import Answer, NeverPosted, NotPosted
+from kf2v.notify import Outbox, Post
+from kf2v.notify.lanes import Lane
+from kf2v.notify.schedule import Schedule
+from kf2v.notify.signature import signed
+from kf2v.tasks.identity import new_id
+from kf2v.tasks.news import Delivery, Webhook
+from kf2v.wire.v1 import events
+
+T = TypeVar("T")
+
+#: deliveries looked at in one round, beside those that are taken already
+BATCH = 200
+#: on their way at once, all accounts together, and of one account
+UNDER_WAY, OF_ACCOUNT = 64, 16
+#: seconds that a delivery is left alone whose end could not be written down
+UNWRITTEN = 60.0
+_GONE, _TOO_MANY = 410, 429
+_AGENT = "kf2v"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heard:
+    """What became of one try."""
+
+    #: None where there was no answer
+    status: int | None = None
+    #: what was wrong; empty if nothing
+    error: str = ""
+    #: see ``net.post.Answer``
+    retry_after: str = ""
+    text: str = ""
+    #: whether no other try would end otherwise
+    never: bool = False
+
+    @property
+    def well(self) -> bool:
+        return not self.error
+
+    @property
+    def busy(self) -> bool:
+        """Whether the receiver is there and has troubles of its own."""
+        return self.status is not None and (self.status >= 500 or self.status == _TOO_MANY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Letter:
+    """A delivery with its address as it is now."""
+
+    delivery: Delivery
+    url: str
+    secret: str
+
+
+class Courier:
+    """All methods belong to one event loop; posts are made in threads."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        *,
+        clock: Clock,
+        post: Post,
+        account_secret: Callable[[str], str],
+        schedule: Schedule = Schedule(),
+        every: float = 1.0,
+    ) -> None:
+        """``account_secret`` signs what goes to callbacks; ``every`` so many seconds it is looked what is due."""
+        self._outbox = outbox
+        self._clock = clock
+        self._post = post
+        self._account_secret = account_secret
+        self._schedule = schedule
+        self._every = every
+        self._bell = asyncio.Event()
+        #: by account and host, so that nobody's receivers slow another's
+        self._lanes: dict[tuple[str, str], Lane[_Letter]] = {}
+        #: ids of deliveries that wait in a lane or are on their way
+        self._taken: set[str] = set()
+        self._tries: set[asyncio.Task[None]] = set()
+        self._ending = False
+
+    def wake(self) -> None:
+        """Look at once: something is due."""
+        self._bell.set()
+
+    async def run(self) -> None:
+        """Carry what is due, round after round. Ends by being cancelled; see ``finish`` for what is under way then."""
+        while True:
+            self._bell.clear()
+            try:
+                if await self.look():
+                    continue
+            except Exception:
+                log.exception("a round of deliveries failed")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._every):
+                    await self._bell.wait()
+
+    async def finish(self, seconds: float) -> None:
+        """Take what is due now, then nothing more, and give what is under way so many seconds.
+
+        What that cuts off is sent again after the next start.
+        """
+        if not self._ending:
+            with contextlib.suppress(Exception):
+                await self.look()
+        self._ending = True
+        if self._tries:
+            await asyncio.wait(self._tries, timeout=seconds)
+        for cut in [*self._tries]:
+            cut.cancel()
+        await asyncio.gather(*self._tries, return_exceptions=True)
+
+    async def look(self) -> bool:
+        """Take what is due; whether there may be more of it."""
+        if self._ending:
+            return False
+        now = self._clock.now()
+        due = await self._outbox.due(now=now, limit=len(self._taken) + BATCH)
+        fresh = [delivery for delivery in due if delivery.id not in self._taken]
+        if not fresh:
+            return False
+        webhooks = {webhook.id: webhook for webhook in await self._outbox.webhooks()}
+        self._lanes = {whose: lane for whose, lane in self._lanes.items() if not lane.idle(now)}
+        changed = [kept for delivery in fresh if (kept := self._place(delivery, webhooks, now)) is not None]
+        self._start()
+        await asyncio.gather(*map(self._outbox.keep_delivery, changed))
+        return len(fresh) >= BATCH
+
+    def _place(self, delivery: Delivery, webhooks: Mapping[str, Webhook], now: int) -> Delivery | None:
+        """Put a delivery into its lane; what becomes of it instead where that cannot be."""
+        letter = self._address(delivery, webhooks)
+        if letter is None:
+            return replace(delivery, abandoned_at=now, error="The webhook is switched off or was deleted.")
+        lane = self._lane(letter)
+        if not lane.takes(now):
+            return self._later(delivery, lane, now)
+        self._taken.add(delivery.id)
+        lane.waiting.append(letter)
+        return None
+
+    def _address(self, delivery: Delivery, webhooks: Mapping[str, Webhook]) -> _Letter | None:
+        if delivery.webhook_id is None:
+            secret = self._account_secret(delivery.news.account)
+            return _Letter(delivery=delivery, url=delivery.url, secret=secret)
+        webhook = webhooks.get(delivery.webhook_id)
+        if webhook is None or webhook.disabled_at is not None:
+            return None
+        return _Letter(delivery=delivery, url=webhook.url, secret=webhook.secret)
+
+    def _lane(self, letter: _Letter) -> Lane[_Letter]:
+        host = urlsplit(letter.url).netloc.lower()
+        return self._lanes.setdefault((letter.delivery.news.account, host), Lane())
+
+    def _later(self, delivery: Delivery, lane: Lane[_Letter], now: int) -> Delivery:
+        if self._over(delivery, now):
+            error = delivery.error or "The receiver's host has not answered for all that time."
+            return replace(delivery, abandoned_at=now, error=error)
+        return replace(delivery, due_at=lane.next_slot(now))
+
+    def _over(self, delivery: Delivery, now: int) -> bool:
+        return now >= delivery.created_at + self._schedule.give_up
+
+    def _start(self) -> None:
+        """Send whatever may go now."""
+        if self._ending:
+            return
+        busy = Counter[str]()
+        for (account, _), lane in self._lanes.items():
+            busy[account] += lane.under_way
+        for (account, _), lane in self._lanes.items():
+            while lane.ready and len(self._tries) < UNDER_WAY and busy[account] < OF_ACCOUNT:
+                busy[account] += 1
+                self._send(lane.waiting.popleft(), lane)
+
+    def _send(self, letter: _Letter, lane: Lane[_Letter]) -> None:
+        lane.under_way += 1
+        task = asyncio.create_task(self._carry(letter, lane))
+        self._tries.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tries.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a delivery failed", exc_info=error)
+        self._start()
+        self.wake()  # for what found its lane full
+
+    async def _carry(self, letter: _Letter, lane: Lane[_Letter]) -> None:
+        delivery = letter.delivery
+        body = events.finished(delivery.id, delivery.news)
+        try:
+            heard = await self._try(letter.url, body, event_id=delivery.id, secret=letter.secret)
+            now = self._clock.now()
+            sent_away = self._learn(lane, heard, now)
+        finally:
+            lane.under_way -= 1
+        try:
+            await asyncio.gather(
+                self._keep(self._after(delivery, heard, now), heard), *self._put_off(sent_away, lane, now)
+            )
+        except Exception:
+            log.exception("a delivery could not be written down", delivery=delivery.id)
+            asyncio.get_running_loop().call_later(UNWRITTEN, self._taken.discard, delivery.id)
+        else:
+            self._taken.discard(delivery.id)
+
+    def _learn(self, lane: Lane[_Letter], heard: Heard, now: int) -> list[_Letter]:
+        """What that try says about the host; whoever has to leave its lane for that."""
+        if heard.never:
+            return []
+        if heard.status is None:
+            return lane.failed(until=now + self._schedule.rest(lane.failures + 1))
+        lane.answered(well=not heard.busy)
+        return []
+
+    def _put_off(self, letters: list[_Letter], lane: Lane[_Letter], now: int) -> list[Coroutine[Any, Any, None]]:
+        """What is to be written down so that they come again later."""
+        self._taken -= {letter.delivery.id for letter in letters}
+        return [self._outbox.keep_delivery(self._later(letter.delivery, lane, now)) for letter in letters]
+
+    def _after(self, delivery: Delivery, heard: Heard, now: int) -> Delivery:
+        """The delivery after that try."""
+        wished = self._schedule.wished(heard.retry_after, now=now)
+        pause = max(self._schedule.pause(delivery.attempts + 1), wished)
+        tried = replace(delivery, attempts=delivery.attempts + 1, status=heard.status, error=heard.error)
+        if heard.well:
+            return replace(tried, delivered_at=now)
+        if heard.never or heard.status == _GONE or self._over(delivery, now + pause):
+            return replace(tried, abandoned_at=now)
+        return replace(tried, due_at=now + pause)
+
+    async def _keep(self, delivery: Delivery, heard: Heard) -> None:
+        told = log.bind(delivery=delivery.id, task_id=delivery.news.task_id, attempt=delivery.attempts)
+        await self._outbox.keep_delivery(delivery)
+        if heard.well:
+            told.info("event delivered", status=heard.status)
+        elif delivery.abandoned_at is None:
+            told.info("event not delivered", error=heard.error, due_at=delivery.due_at)
+        else:
+            told.warning("event abandoned", error=heard.error)
+        if heard.status == _GONE and delivery.webhook_id is not None:
+            now = self._clock.now()
+            await self._outbox.change_webhook(delivery.webhook_id, lambda webhook: replace(webhook, disabled_at=now))
+            told.warning("webhook switched off", webhook=delivery.webhook_id)
+
+    async def test(self, webhook: Webhook, *, region: str) -> Heard:
+        """Send an event of type ``kf2v:Webhook:Test`` now, once, past all lanes; what is said to it."""
+        now = self._clock.now()
+        event_id = new_id(now)
+        body = events.test(event_id, webhook_id=webhook.id, account=webhook.account, region=region, now=now)
+        return await self._try(webhook.url, body, event_id=event_id, secret=webhook.secret)
+
+    async def _try(self, url: str, body: bytes, *, event_id: str, secret: str) -> Heard:
+        headers = {
+            "User-Agent": _AGENT,
+            "Content-Type": events.CONTENT_TYPE,
+            **signed(body, event_id=event_id, secret=secret, now=self._clock.now()),
+        }
+        try:
+            answer = await _in_thread(lambda: self._post(url, body, headers))
+        except NotPosted as error:
+            return Heard(error=f"{str(error)[:1].upper()}{str(error)[1:]}.", never=isinstance(error, NeverPosted))
+        return _heard(answer)
+
+
+def _heard(answer: Answer) -> Heard:
+    well = 200 <= answer.status < 300
+    redirect = " Redirects are not followed." if 300 <= answer.status < 400 else ""
+    error = "" if well else f"The receiver answered with status {answer.status}.{redirect}"
+    return Heard(status=answer.status, error=error, retry_after=answer.retry_after, text=answer.text)
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    """``work`` in a thread that nobody waits for at the end of the process, unlike those of ``asyncio.to_thread``."""
+    done = concurrent.futures.Future[T]()
+    done.set_running_or_notify_cancel()
+
+    def work_and_tell() -> None:
+        try:
+            done.set_result(work())
+        except Exception as error:  # noqa: BLE001  raised where it is awaited
+            done.set_exception(error)
+
+    threading.Thread(target=work_and_tell, name="kf2v-post", daemon=True).start()
+    return await asyncio.wrap_future(done)

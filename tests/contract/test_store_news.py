@@ -1,0 +1,61 @@
+"""What every store owes about deliveries that are looked up."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from kf2v.store import Store, Webhook
+from kf2v.store.memory import MemoryStore
+from kf2v.store.sqlite import SqliteStore
+from orders import NOW, order
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    opened: Store = MemoryStore() if request.param == "memory" else await SqliteStore.open(tmp_path / "kf2v.db")
+    yield opened
+    await opened.close()
+
+
+async def end(store: Store, number: int, *, account: str = "mine", callback: str | None = None) -> None:
+    await store.insert(order(number, account=account, callback=callback))
+    assert await store.cancel(f"task-{number}", now=NOW + number)
+
+
+async def hook(store: Store, name: str) -> None:
+    await store.put_webhook(Webhook(id=name, account="mine", url=f"https://{name}/", secret="whsec_", created_at=NOW))
+
+
+async def test_a_delivery_is_found_by_its_id_on_its_way_or_not(store: Store) -> None:
+    await end(store, 1, callback="https://example.com/")
+    (row,) = await store.deliveries("mine")
+    assert await store.delivery(row.id) == row
+    assert await store.delivery("nothing") is None
+
+
+async def test_deliveries_are_listed_newest_first_by_account_task_and_webhook(store: Store) -> None:
+    await hook(store, "a")
+    await hook(store, "b")
+    for number in (1, 2):
+        await end(store, number, callback="https://example.com/")
+    await end(store, 3, account="theirs", callback="https://example.com/")
+
+    async def listed(**asked: str) -> list[tuple[str, str | None]]:
+        rows = await store.deliveries("mine", **asked)  # type: ignore[arg-type]
+        return [(row.news.task_id, row.webhook_id) for row in rows]
+
+    assert {task for task, _ in (await listed())[:3]} == {"task-2"}
+    assert len(await listed()) == 6
+    assert set(await listed(task_id="task-1")) == {("task-1", "a"), ("task-1", "b"), ("task-1", None)}
+    assert await listed(webhook_id="b") == [("task-2", "b"), ("task-1", "b")]
+    assert await listed(task_id="task-1", webhook_id="a") == [("task-1", "a")]
+    assert await listed(webhook_id="c") == []
+    assert len(await store.deliveries("mine", limit=2)) == 2
