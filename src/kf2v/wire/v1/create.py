@@ -63,7 +63,7 @@ def parse(body: bytes) -> Submission:
 
 
 def digest(body: bytes, *headers: str | None) -> str:
-    """Tells a body that ``parse`` took from others, by what it says and not by how it is spelled, and by ``headers``."""
+    """Tells a body that ``parse`` took from others, by what it says and not how it is spelled, and by ``headers``."""
     members = _object(body)
     said = [{name: members.get(name) for name in ("model", "input", "parameters")}, headers]
     return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()
