@@ -21,6 +21,11 @@ def test_what_a_server_was_told_reaches_its_workers(monkeypatch: pytest.MonkeyPa
         rewrite_base_url="http://127.0.0.1:11434/v1/",
         rewrite_model="qwen2.5vl",
         rewrite_api_key=SecretStr("sk-of-the-model"),
+        limits="cloud",
+        account_limits={
+            "*": {"running": 1},
+            "studio 1": {"spend_per_day": "20.10", "currency": "USD", "models": {"wan2.2-kf2v-flash": {"waiting": 5}}},
+        },
         rewrite_extra={"temperature": 0.2, "chat_template_kwargs": {"enable_thinking": False}},
     )
     for name, value in told.environment().items():
@@ -38,6 +43,17 @@ def test_weights_may_be_written_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_p
     detailed = settings.wan_weights["wanx2.1-kf2v-plus"]
     assert isinstance(detailed, WanWeights)
     assert [lora.strength for lora in detailed.loras] == [0.8]
+
+
+def test_limits_may_be_written_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "limits.md").read_text()
+    example = next(block for block in page.split("```") if block.startswith("toml\n"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "kf2v.toml").write_text(example.removeprefix("toml\n"))
+    studio = Settings().account_limits["studio"]
+    assert (studio.per_second, studio.running, studio.waiting, studio.spend_per_month) == (5, 1, 1_000, 300)
+    assert studio.models["wan2.2-kf2v-flash"].waiting == 100
+    assert Settings().account_limits["*"].running == 2
 
 
 def test_misspelled_weights_are_refused() -> None:

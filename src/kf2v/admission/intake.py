@@ -77,11 +77,10 @@ class Intake:
 
     async def _discard(self, task: Task) -> None:
         """Forget the frames that came with a submission that is no task."""
-        own = [
-            source.place for source in (task.job.first, task.job.last) if source.place.startswith(f"inputs/{task.id}/")
-        ]
+        places = [source.place for source in (task.job.first, task.job.last)]
+        own = [place for place in places if place.startswith(f"inputs/{task.id}/")]
         if own:
-            await asyncio.to_thread(lambda: [self.blobs.delete(key) for key in own])
+            await asyncio.to_thread(lambda: [self.blobs.delete(place) for place in own])
 
 
 def _once(envelope: Envelope, now: int) -> Once | None:

@@ -83,7 +83,8 @@ def show(as_json: Annotated[bool, typer.Option("--json", help="One object: setti
     """Print every setting, its value and where it comes from. Secrets are hidden."""
     settings = read_settings()
     sources = _sources()
-    values = settings.model_dump(mode="python") | {"wan_weights": settings.model_dump(mode="json")["wan_weights"]}
+    plain, values = settings.model_dump(mode="json"), settings.model_dump(mode="python")
+    values |= {name: plain[name] for name, value in values.items() if isinstance(value, dict)}
     rows: list[tuple[str, str, str]] = []
     for name, field in type(settings).model_fields.items():
         value = values[name]

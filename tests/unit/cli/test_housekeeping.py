@@ -41,6 +41,13 @@ def test_a_secret_is_not_shown(kf2v: Kf2v, monkeypatch: pytest.MonkeyPatch) -> N
     assert "env KF2V_API_KEY" in ran.out
 
 
+def test_limits_are_shown_as_they_would_be_written_in_the_environment(kf2v: Kf2v) -> None:
+    Path("kf2v.toml").write_text("[account_limits.studio]\nspend_per_day = 20.10\n")
+    told = shown(kf2v)["account_limits"]
+    assert json.loads(told["value"])["studio"]["spend_per_day"] == "20.1"
+    assert told["source"] == "kf2v.toml"
+
+
 def test_a_setting_that_cannot_be_used_is_named_with_its_source(kf2v: Kf2v, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KF2V_WORKERS", "many")
     ran = kf2v("config", "show")

@@ -29,6 +29,16 @@ FLASH = "wan_weights, wan2.2-kf2v-flash"
         ("WAN_WEIGHTS", '{"wan2.2-kf2v-flash": {"distilled": true}}', f"{FLASH}.base: Field required"),
         ("WAN_WEIGHTS", '{"wan2.2-kf2v-flash": 5}', f"{FLASH}: Input should be a valid string"),
         ("WAN_WEIGHTS", '{"wan2.2-kf2v-flash": ""}', f"{FLASH}: String should have at least 1 character"),
+        ("LIMITS", "none", "limits: Input should be 'own' or 'cloud'"),
+        ("ACCOUNT_LIMITS", '{"a": {"runing": 1}}', "account_limits, a.runing: Extra inputs are not permitted"),
+        ("ACCOUNT_LIMITS", '{"a": {"per_second": 0}}', "account_limits, a.per_second: Input should be greater than or"),
+        ("ACCOUNT_LIMITS", '{"a": {"spend_per_day": -1}}', "account_limits, a.spend_per_day: Input should be greater"),
+        ("ACCOUNT_LIMITS", '{"a": {"currency": "EUR"}}', "account_limits, a.currency: Input should be 'CNY' or 'USD'"),
+        (
+            "ACCOUNT_LIMITS",
+            '{"a": {"models": {"wan9": {"running": 1}}}}',
+            "account_limits, a.models: Value error, should name models among wan2.2-kf2v-flash, ",
+        ),
         ("WAN_IDLE_UNLOAD", "inf", "wan_idle_unload: Input should be a finite number"),
     ],
 )

@@ -1,4 +1,5 @@
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -284,8 +285,8 @@ class SlowStore(MemoryStore):
         super().__init__()
         self.claimed, self.tell = asyncio.Event(), asyncio.Event()
 
-    async def claim(self, worker: str, *, engines: frozenset[str], now: int, until: int) -> Lease | None:
-        lease = await super().claim(worker, engines=engines, now=now, until=until)
+    async def claim(self, worker: str, **asked: Any) -> Lease | None:
+        lease = await super().claim(worker, **asked)
         self.claimed.set()
         await self.tell.wait()
         return lease
