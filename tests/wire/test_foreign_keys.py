@@ -120,7 +120,7 @@ def furnished(house: House) -> Victim:
             "workspace_id": [space.id],
             "webhook_id": [webhook.id],
             "delivery_id": [delivery.id for delivery in deliveries],
-            "n": ["0"],
+            "number": ["0"],
         },
     )
 
