@@ -78,7 +78,7 @@ def test_who_may_everything_sees_and_makes_keys_of_every_account(house: House, a
 def test_a_key_is_changed_rotated_switched_and_revoked(house: House, manager: str) -> None:
     made = make(house, manager)
     path, secret = f"{KEYS}/{made['id']}", made["key"]
-    changed = house.call("POST", path, key=manager, json={"models": ["wan2.2-kf2v-flash"], "label": "é"}).json()
+    changed = house.call("PATCH", path, key=manager, json={"models": ["wan2.2-kf2v-flash"], "label": "é"}).json()
     assert (changed["models"], changed["label"]) == (["wan2.2-kf2v-flash"], "é")
     assert "key" not in changed
     renewed = house.call("POST", f"{path}/rotate", key=manager).json()
@@ -102,9 +102,9 @@ def test_no_more_is_given_than_there_is(house: House, manager: str) -> None:
 @pytest.mark.parametrize(
     "body", [b"[]", b"{", b"\xff", b'{"scopes": "read"}', b'{"priority": "high"}', b'{"network": []}', b"[" * 100_000]
 )
-@pytest.mark.parametrize("path", [KEYS, f"{KEYS}/1", SPACES])
-def test_a_wish_that_cannot_be_read_is_refused(house: House, manager: str, path: str, body: bytes) -> None:
-    answer = house.call("POST", path, key=manager, content=body)
+@pytest.mark.parametrize(("method", "path"), [("POST", KEYS), ("PATCH", f"{KEYS}/1"), ("POST", SPACES)])
+def test_a_wish_that_cannot_be_read_is_refused(house: House, manager: str, method: str, path: str, body: bytes) -> None:
+    answer = house.call(method, path, key=manager, content=body)
     assert answer.status_code in (400, 413)
     assert answer.json()["code"] in ("InvalidParameter", "BadRequest.TooLarge")
     assert len(house.run(house.front.keys.list("mine"))) == 2

@@ -30,7 +30,7 @@ class KeyCalls:
             Route("GET", f"{EXT}/keys", self.list),
             Route("POST", f"{EXT}/keys", self.create),
             Route("GET", one, self.get),
-            Route("POST", one, self.change),
+            Route("PATCH", one, self.change),
             Route("POST", f"{one}/rotate", self.rotate),
             Route("POST", f"{one}/disable", self.disable),
             Route("POST", f"{one}/enable", self.enable),
