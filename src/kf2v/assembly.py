@@ -27,8 +27,8 @@ from kf2v.engines.standby import Standby
 from kf2v.links import Signer
 from kf2v.rewriting import Rewriter
 from kf2v.server.app import App
+from kf2v.server.aside import Aside
 from kf2v.server.desk import Desk
-from kf2v.server.errands import Errands
 from kf2v.server.ext.previews import Previews
 from kf2v.server.ext.usage import UsageReports
 from kf2v.server.forecast import Forecast
@@ -283,8 +283,8 @@ def build_front(
         prices=prices,
         forecast=Forecast(store, clock=clock, workers=workers_alive),
         rehearsal=cache(lambda: build_rehearsal(settings)),
-        looking=Errands(at_once=2, waiting=16, seconds=2 * settings.fetch_timeout + 30),
-        rewriting=Errands(at_once=1, waiting=4, seconds=2 * settings.fetch_timeout + settings.rewrite_timeout + 30),
+        looking=Aside(at_once=2, waiting=16, seconds=2 * settings.fetch_timeout + 30),
+        rewriting=Aside(at_once=1, waiting=4, seconds=2 * settings.fetch_timeout + settings.rewrite_timeout + 30),
         rewriter=settings.rewriter,
         on_failure=settings.rewrite_on_failure,
     )

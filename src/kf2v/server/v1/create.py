@@ -32,14 +32,13 @@ class Create:
         if not self._vitals.room_on_disk():
             raise Unavailable(f"{Unavailable.sentence} The server's disk is nearly full.")
         submission = create.parse(await exchange.body(BODY_LIMIT))
-        task = await self._admission.admit(submission, caller, envelope(exchange))
+        task = await self._admission.admit(submission, caller, _envelope(exchange))
         task_id = await self._store.insert(task)
         self._desk.work_arrived()
         return reply(exchange, {"output": create.answer(task_id)})
 
 
-def envelope(exchange: Exchange) -> Envelope:
-    """What came around the body."""
+def _envelope(exchange: Exchange) -> Envelope:
     return Envelope(
         request_id=exchange.request_id,
         workspace=exchange.header(b"x-dashscope-workspace"),
