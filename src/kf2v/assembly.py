@@ -276,12 +276,13 @@ def build_front(
     )
     reception = Reception(keys)
     prices = cloud_prices() if settings.prices is None else read_prices(settings.prices)
+    forecast = Forecast(store, clock=clock, workers=workers_alive)
     previews = Previews(
         reception=reception,
         admission=admission,
         blobs=blobs,
         prices=prices,
-        forecast=Forecast(store, clock=clock, workers=workers_alive),
+        forecast=forecast,
         rehearsal=cache(lambda: build_rehearsal(settings)),
         looking=Aside(at_once=2, waiting=16, seconds=2 * settings.fetch_timeout + 30),
         rewriting=Aside(at_once=1, waiting=4, seconds=2 * settings.fetch_timeout + settings.rewrite_timeout + 30),
