@@ -63,7 +63,7 @@ def test_workers_and_servers_that_die_change_nothing_about_the_bill(tmp_path: Pa
         service = deployment.start()
         assert usage(service, "group_by=day,key,model,resolution,engine,region")["rows"] == booked
         tasks = [ordered(service) for _ in range(4)]
-        until("one is at work", lambda: any(state(service, task_id) == "RUNNING" for task_id in tasks))
+        until("one is at work", lambda: any(state(service, task_id) != "PENDING" for task_id in tasks))
         for worker in deployment.workers():
             worker.send(signal.SIGKILL)
         until("some are done", lambda: any(state(service, task_id) == "SUCCEEDED" for task_id in tasks))
