@@ -41,10 +41,10 @@ from kf2v.notify.schedule import Schedule
 from kf2v.notify.signature import account_secret
 from kf2v.rewriting import Rewriter
 from kf2v.server.app import App
+from kf2v.server.aside import Aside
 from kf2v.server.backstage import Backstage, backstage
 from kf2v.server.cabinet import cabinet
 from kf2v.server.desk import Desk
-from kf2v.server.errands import Errands
 from kf2v.server.ext.keys import KeyCalls
 from kf2v.server.ext.previews import Previews
 from kf2v.server.ext.usage import UsageReports
@@ -428,15 +428,16 @@ def build_front(
     )
     reception = Reception(keys, workspaces)
     intake = Intake(admission=admission, limits=limits, store=store, blobs=blobs, clock=clock)
+    forecast = Forecast(store, clock=clock, workers=workers_alive)
     previews = Previews(
         reception=reception,
         admission=admission,
         blobs=blobs,
         prices=prices,
-        forecast=Forecast(store, clock=clock, workers=workers_alive),
+        forecast=forecast,
         rehearsal=cache(lambda: build_rehearsal(settings)),
-        looking=Errands(at_once=2, waiting=16, seconds=2 * settings.fetch_timeout + 30),
-        rewriting=Errands(at_once=1, waiting=4, seconds=2 * settings.fetch_timeout + settings.rewrite_timeout + 30),
+        looking=Aside(at_once=2, waiting=16, seconds=2 * settings.fetch_timeout + 30),
+        rewriting=Aside(at_once=1, waiting=4, seconds=2 * settings.fetch_timeout + settings.rewrite_timeout + 30),
         rewriter=settings.rewriter,
         on_failure=settings.rewrite_on_failure,
     )

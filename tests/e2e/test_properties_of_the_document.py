@@ -18,6 +18,9 @@ from service import Service
 #: how many requests are made up per operation, beside those that cover every keyword of its schema
 EXAMPLES = 30
 
+#: what makes the server fetch frames at once
+FETCHING = ("/kf2v/v1/estimate", "/kf2v/v1/validate", "/kf2v/v1/rewrite")
+
 load_all_checks()
 #: what does not hold here, each with the reason
 UNTRUE = (
@@ -60,10 +63,22 @@ def test_the_document_knows_every_route_of_the_server() -> None:
     assert served == {path: operations.keys() - {"parameters", "head"} for path, operations in documented}
 
 
+def at_home(body: Any) -> Any:
+    """``body`` with made-up hosts replaced by a port where nobody listens: no test looks names up on the net."""
+    given = body.get("input") if isinstance(body, dict) else None
+    if isinstance(given, dict):
+        for name, value in given.items():
+            if isinstance(value, str) and value.startswith("http"):
+                given[name] = "http://127.0.0.1:1/frame.png"
+    return body
+
+
 @pytest.mark.filterwarnings("ignore")  # schemathesis' own advice about what it could not generate
 @schema.parametrize()
 def test_the_server_does_what_the_document_says(case: schemathesis.Case, idle_service: Service) -> None:
     headers = {"Authorization": f"Bearer {idle_service.api_key}"} if case.operation.security else {}
+    if case.path in FETCHING:
+        case.body = at_home(case.body)
     response = case.call(base_url=idle_service.url, headers=headers)
     case.validate_response(response, excluded_checks=[CHECKS.get_one(name) for name in UNTRUE])
     (content_type,) = response.headers.get("content-type", [""])

@@ -40,6 +40,8 @@ def test_an_unknown_path_is_404_in_the_one_shape(idle_service: Service, method: 
         ("OPTIONS", "/api/v1/models"),
         ("POST", "/healthz"),
         ("DELETE", "/results/a.mp4"),
+        ("POST", "/kf2v/v1/usage"),
+        ("GET", "/kf2v/v1/estimate"),
     ],
 )
 def test_a_wrong_method_is_405_in_the_one_shape(idle_service: Service, method: str, path: str) -> None:
@@ -109,6 +111,10 @@ def test_both_slash_forms_answer_alike_and_without_redirect(idle_service: Servic
         ("POST", "/api/v1/tasks/some-id/cancel"),
         ("GET", "/api/v1/uploads?action=getPolicy&model=wan2.2-kf2v-flash"),
         ("GET", "/api/v1/models"),
+        ("GET", "/kf2v/v1/usage"),
+        ("POST", "/kf2v/v1/estimate"),
+        ("POST", "/kf2v/v1/validate"),
+        ("POST", "/kf2v/v1/rewrite"),
     ],
 )
 def test_a_key_is_asked_for_first(idle_service: Service, method: str, path: str) -> None:

@@ -1,10 +1,12 @@
 """Estimate, validate and rewrite, seen from outside: they say what a task would come to and create nothing."""
 
+import asyncio
 import base64
 import io
 from collections.abc import Iterator
 from typing import Any
 
+import httpx2
 import pytest
 from PIL import Image
 
@@ -12,7 +14,7 @@ from gallery import open_gallery
 from house import House, Open, picture, submission
 from kf2v.admission.keys import Scope
 from kf2v.store import Rights
-from language_model import KEY, LanguageModel, Refuses, Says, listening
+from language_model import KEY, Hangs, LanguageModel, Refuses, Says, listening
 
 ESTIMATE, VALIDATE, REWRITE = "/kf2v/v1/estimate", "/kf2v/v1/validate", "/kf2v/v1/rewrite"
 
@@ -284,6 +286,32 @@ def test_a_language_model_that_fails_is_told_without_its_address(open_house: Ope
     else:
         told = answer.json()
         assert (told["actual_prompt"], told["rewritten"]) == ("A ball rolls.", False)
+
+
+def test_whoever_comes_when_all_places_are_taken_is_told_when_to_come_again(open_house: Open) -> None:
+    model = LanguageModel(Hangs())
+    with listening(model):
+        house = open_house(
+            rewriter="openai",
+            rewrite_base_url=model.base_url,
+            rewrite_model="tiny",
+            rewrite_api_key=KEY,
+            rewrite_timeout=0.5,
+        )
+
+        async def crowd() -> list[httpx2.Response]:
+            headers = {"Authorization": f"Bearer {house.key}"}
+            asked = (house.client.post(REWRITE, json=shot(), headers=headers) for _ in range(6))
+            return await asyncio.gather(*asked)
+
+        answers = house.run(crowd())
+        model.closing.set()
+    assert sorted(answer.status_code for answer in answers) == [200] * 5 + [429]
+    [refused] = [answer for answer in answers if answer.status_code == 429]
+    assert refused.json()["code"] == "Throttling.RateQuota"
+    assert int(refused.headers["retry-after"]) >= 1
+    assert [answer.json()["rewritten"] for answer in answers if answer.status_code == 200] == [False] * 5
+    assert len(model.heard) == 5
 
 
 @pytest.mark.parametrize(

@@ -32,15 +32,15 @@ from kf2v.errors import (
 )
 from kf2v.metering.cost import money
 from kf2v.metering.report import price_members
-from kf2v.server.errands import Errands
+from kf2v.server.aside import Aside
 from kf2v.server.exchange import Exchange, Reply, reply
 from kf2v.server.forecast import Forecast
 from kf2v.server.reception import Reception
 from kf2v.server.routes import EXT
 from kf2v.server.routing import Route
-from kf2v.server.v1.create import BODY_LIMIT, envelope
+from kf2v.server.v1.create import BODY_LIMIT
 from kf2v.tasks import Task
-from kf2v.wire import Submission
+from kf2v.wire import Envelope, Submission
 from kf2v.wire.v1 import create
 from kf2v.wire.v1.fields import misfit, missing
 from kf2v.wire.v1.media import check_reference, decode_data, is_data, is_upload, upload_key
@@ -82,8 +82,8 @@ class Previews:
         prices: Prices,
         forecast: Forecast,
         rehearsal: "Callable[[], Rehearsal]",
-        looking: Errands,
-        rewriting: Errands,
+        looking: Aside,
+        rewriting: Aside,
         rewriter: str,
         on_failure: Literal["keep", "fail"],
     ) -> None:
@@ -275,6 +275,16 @@ class Previews:
         costs = {currency: price.per_second(currency) for currency in CURRENCIES}
         whole = {f"cost_{c.lower()}": money(Decimal(SECONDS) * each) for c, each in costs.items() if each is not None}
         return {**whole, "price": price_members(price)}
+
+
+def _envelope(exchange: Exchange) -> Envelope:
+    """What admission judges of it."""
+    return Envelope(
+        request_id=exchange.request_id,
+        workspace=exchange.header(b"x-dashscope-workspace"),
+        callback=exchange.header(b"x-kf2v-callback"),
+        inspection=exchange.header(b"x-dashscope-datainspection"),
+    )
 
 
 def _refused(exchange: Exchange, mistakes: list[Mistake]) -> Reply:

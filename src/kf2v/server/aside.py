@@ -11,7 +11,7 @@ from kf2v.errors import RateExceeded, TaskTimeout
 T = TypeVar("T")
 
 
-class Errands:
+class Aside:
     """Threads that end with the process, whatever they are at: ``asyncio.to_thread`` would have it wait for them."""
 
     def __init__(self, *, at_once: int, waiting: int, seconds: float) -> None:
@@ -25,7 +25,7 @@ class Errands:
         if not self._room.acquire(blocking=False):
             raise RateExceeded(retry_after=1.0)
         done: Future[T] = Future()
-        threading.Thread(target=self._do, args=(work, done), name="kf2v-errand", daemon=True).start()
+        threading.Thread(target=self._do, args=(work, done), name="kf2v-aside", daemon=True).start()
         try:
             async with asyncio.timeout(self._seconds):
                 return await asyncio.wrap_future(done)
