@@ -1,8 +1,9 @@
 """Moderation in a real server with real workers: what is refused, what fails, and what is left of it."""
 
 import base64
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -107,12 +108,14 @@ def test_a_blocked_film_is_never_reachable_and_never_billed(tmp_path: Path) -> N
             ("output", "frame", 30),
             ("output", "frame", 60),
         ]
-        metrics = service.get("/metrics", key=None).body.decode()
-        assert "kf2v" in metrics
-        deployment.end()
-        assert "frame" in {heard.body["part"] for heard in censor.heard}
-        with_rows = deployment.start()
-        assert with_rows.task(output["task_id"])["output"]["code"] == "DataInspectionFailed"
+        assert deployment.end() == 0
+        assert charges(deployment) == 0
+
+
+def charges(deployment: Deployment) -> int:
+    """How many films were ever counted, by the rows of a server that has left."""
+    with closing(sqlite3.connect(deployment.data_dir / "kf2v.db")) as rows:
+        return rows.execute("SELECT count(*) FROM charge").fetchone()[0]
 
 
 @pytest.mark.parametrize(("header", "status"), [("", "SUCCEEDED"), ('{"output":"cip"}', "FAILED")])
@@ -120,6 +123,8 @@ def test_a_caller_may_wish_for_inspection_of_the_film(tmp_path: Path, header: st
     with supervised(tmp_path, only_output, moderation_inspects="request") as (deployment, _):
         told = ended(deployment.start(), **({"X-DashScope-DataInspection": header} if header else {}))
         assert told["output"]["task_status"] == status
+        assert deployment.end() == 0
+        assert charges(deployment) == (status == "SUCCEEDED")
 
 
 @pytest.mark.parametrize("act", [Answers(status=500), Answers(body=b"<html>"), Hangs()])
