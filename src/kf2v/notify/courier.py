@@ -36,7 +36,7 @@ T = TypeVar("T")
 BATCH = 200
 #: on their way at once, all accounts together, and of one account
 UNDER_WAY, OF_ACCOUNT = 64, 16
-#: seconds that a delivery is left alone whose end could not be written down
+#: seconds that a delivery is left alone after a try that could not be written down
 UNWRITTEN = 60.0
 _GONE, _TOO_MANY = 410, 429
 _AGENT = "kf2v"
@@ -207,29 +207,31 @@ class Courier:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tries.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a delivery failed", exc_info=error)
         self._start()
         self.wake()  # for what found its lane full
 
     async def _carry(self, letter: _Letter, lane: Lane[_Letter]) -> None:
+        """One try, from the post to what is written down of it."""
         delivery = letter.delivery
-        body = events.finished(delivery.id, delivery.news)
         try:
-            heard = await self._try(letter.url, body, event_id=delivery.id, secret=letter.secret)
+            heard = await self._hear(letter, lane)
             now = self._clock.now()
             sent_away = self._learn(lane, heard, now)
-        finally:
-            lane.under_way -= 1
-        try:
             await asyncio.gather(
                 self._keep(self._after(delivery, heard, now), heard), *self._put_off(sent_away, lane, now)
             )
         except Exception:
-            log.exception("a delivery could not be written down", delivery=delivery.id)
+            log.exception("a delivery could not be tried or written down", delivery=delivery.id)
             asyncio.get_running_loop().call_later(UNWRITTEN, self._taken.discard, delivery.id)
         else:
             self._taken.discard(delivery.id)
+
+    async def _hear(self, letter: _Letter, lane: Lane[_Letter]) -> Heard:
+        event_id, news = letter.delivery.id, letter.delivery.news
+        try:
+            return await self._try(letter.url, events.finished(event_id, news), event_id=event_id, secret=letter.secret)
+        finally:
+            lane.under_way -= 1
 
     def _learn(self, lane: Lane[_Letter], heard: Heard, now: int) -> list[_Letter]:
         """What that try says about the host; whoever has to leave its lane for that."""
