@@ -86,12 +86,12 @@ def test_every_exit_code_is_listed() -> None:
 
 
 def test_every_route_is_listed() -> None:
-    source = (ROOT / "src/kf2v/server/routes.py").read_text()
+    server = ROOT / "src/kf2v/server"
+    source = "".join(file.read_text() for file in (server / "routes.py", *(server / "ext").glob("*.py")))
     text = page("http-api.md")
     for path in re.findall(r'Route\("\w+", f?"([^"]+)"', source):
-        shown = (
-            path.replace("{API}", "/api/v1").replace("{{", "{").replace("}}", "}").replace("{name}", "{task_id}.mp4")
-        )
+        rooted = path.replace("{API}", "/api/v1").replace("{EXT}", "/kf2v/v1")
+        shown = rooted.replace("{{", "{").replace("}}", "}").replace("{name}", "{task_id}.mp4")
         assert shown in text, shown
 
 

@@ -155,6 +155,8 @@ class Courier:
 
     def _place(self, delivery: Delivery, webhooks: Mapping[str, Webhook], now: int) -> Delivery | None:
         """Put a delivery into its lane; what becomes of it instead where that cannot be."""
+        if delivery.id in self._taken:
+            return None
         letter = self._address(delivery, webhooks)
         if letter is None:
             return replace(delivery, abandoned_at=now, error="The webhook is switched off or was deleted.")
@@ -237,9 +239,11 @@ class Courier:
         """What that try says about the host; whoever has to leave its lane for that."""
         if heard.never:
             return []
+        if heard.status is None and now < lane.rests_until:
+            return []  # several were under way when it fell silent, and that is known by now
         if heard.status is None:
-            return lane.failed(until=now + self._schedule.rest(lane.failures + 1))
-        lane.answered(well=not heard.busy)
+            return lane.failed(until=now + self._schedule.rest(lane.failures + 1), now=now)
+        lane.answered(well=not heard.busy, now=now)
         return []
 
     def _put_off(self, letters: list[_Letter], lane: Lane[_Letter], now: int) -> list[Coroutine[Any, Any, None]]:
@@ -288,7 +292,7 @@ class Courier:
         try:
             answer = await _in_thread(lambda: self._post(url, body, headers))
         except NotPosted as error:
-            return Heard(error=f"{str(error)[:1].upper()}{str(error)[1:]}.", never=isinstance(error, NeverPosted))
+            return Heard(error=f"{error}.", never=isinstance(error, NeverPosted))
         return _heard(answer)
 
 
