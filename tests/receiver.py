@@ -86,6 +86,7 @@ class Receiver:
             return [*self.got]
 
     def close(self) -> None:
+        """Stop listening; again is nothing."""
         self.awake.set()
         self._server.shutdown()
         self._thread.join()

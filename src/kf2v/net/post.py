@@ -7,7 +7,7 @@ from functools import cached_property
 
 import httpcore2
 
-from kf2v.net.guard import AllowedHosts, UnusableUrl, take_apart, without_secrets
+from kf2v.net.guard import AllowedHosts, FrameUrl, UnusableUrl, take_apart
 from kf2v.net.line import Closed, Deadline, Forbidden, GuardedLine, Resolver, resolve
 
 #: bytes of an answer that are read; whoever says more is not listened to
@@ -54,11 +54,18 @@ class Poster:
         self._given_tls = tls
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """What is answered, whatever the status. Raises NotPosted, naming ``url`` without user info and query."""
-        shown = without_secrets(url)
+        """What is answered, whatever the status.
+
+        Raises NotPosted, which names no more than the host: the paths of webhooks are often all that keeps them secret.
+        """
         try:
-            return self._ask(url, body, headers, shown)
-        except (UnusableUrl, Forbidden) as error:
+            there = take_apart(url)
+        except UnusableUrl as error:
+            raise NeverPosted(str(error)) from error
+        shown = f"{there.scheme}://{there.authority}"
+        try:
+            return self._ask(there, body, headers, shown)
+        except Forbidden as error:
             raise NeverPosted(str(error)) from error
         except Closed as error:
             raise NotPosted(str(error)) from error
@@ -71,8 +78,8 @@ class Poster:
         except httpcore2.ProtocolError as error:
             raise NotPosted(f"{shown} did not send a valid HTTP answer") from error
 
-    def _ask(self, url: str, body: bytes, headers: Mapping[str, str], shown: str) -> Answer:
-        there, deadline = take_apart(url), Deadline(self._timeout)
+    def _ask(self, there: FrameUrl, body: bytes, headers: Mapping[str, str], shown: str) -> Answer:
+        deadline = Deadline(self._timeout)
         line = GuardedLine(url=there, allowed=self._allowed, resolver=self._resolver, deadline=deadline, shown=shown)
         sent = {"Host": there.authority, **headers, "Content-Length": str(len(body)), "Accept-Encoding": "identity"}
         with httpcore2.ConnectionPool(

@@ -36,7 +36,7 @@ T = TypeVar("T")
 BATCH = 200
 #: on their way at once, all accounts together, and of one account
 UNDER_WAY, OF_ACCOUNT = 64, 16
-#: seconds that a delivery is left alone whose end could not be written down
+#: seconds that a delivery is left alone after a try that could not be written down
 UNWRITTEN = 60.0
 _GONE, _TOO_MANY = 410, 429
 _AGENT = "kf2v"
@@ -155,6 +155,8 @@ class Courier:
 
     def _place(self, delivery: Delivery, webhooks: Mapping[str, Webhook], now: int) -> Delivery | None:
         """Put a delivery into its lane; what becomes of it instead where that cannot be."""
+        if delivery.id in self._taken:
+            return None
         letter = self._address(delivery, webhooks)
         if letter is None:
             return replace(delivery, abandoned_at=now, error="The webhook is switched off or was deleted.")
@@ -207,37 +209,41 @@ class Courier:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tries.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a delivery failed", exc_info=error)
         self._start()
         self.wake()  # for what found its lane full
 
     async def _carry(self, letter: _Letter, lane: Lane[_Letter]) -> None:
+        """One try, from the post to what is written down of it."""
         delivery = letter.delivery
-        body = events.finished(delivery.id, delivery.news)
         try:
-            heard = await self._try(letter.url, body, event_id=delivery.id, secret=letter.secret)
+            heard = await self._hear(letter, lane)
             now = self._clock.now()
             sent_away = self._learn(lane, heard, now)
-        finally:
-            lane.under_way -= 1
-        try:
             await asyncio.gather(
                 self._keep(self._after(delivery, heard, now), heard), *self._put_off(sent_away, lane, now)
             )
         except Exception:
-            log.exception("a delivery could not be written down", delivery=delivery.id)
+            log.exception("a delivery could not be tried or written down", delivery=delivery.id)
             asyncio.get_running_loop().call_later(UNWRITTEN, self._taken.discard, delivery.id)
         else:
             self._taken.discard(delivery.id)
+
+    async def _hear(self, letter: _Letter, lane: Lane[_Letter]) -> Heard:
+        event_id, news = letter.delivery.id, letter.delivery.news
+        try:
+            return await self._try(letter.url, events.finished(event_id, news), event_id=event_id, secret=letter.secret)
+        finally:
+            lane.under_way -= 1
 
     def _learn(self, lane: Lane[_Letter], heard: Heard, now: int) -> list[_Letter]:
         """What that try says about the host; whoever has to leave its lane for that."""
         if heard.never:
             return []
+        if heard.status is None and now < lane.rests_until:
+            return []  # several were under way when it fell silent, and that is known by now
         if heard.status is None:
-            return lane.failed(until=now + self._schedule.rest(lane.failures + 1))
-        lane.answered(well=not heard.busy)
+            return lane.failed(until=now + self._schedule.rest(lane.failures + 1), now=now)
+        lane.answered(well=not heard.busy, now=now)
         return []
 
     def _put_off(self, letters: list[_Letter], lane: Lane[_Letter], now: int) -> list[Coroutine[Any, Any, None]]:
@@ -286,7 +292,7 @@ class Courier:
         try:
             answer = await _in_thread(lambda: self._post(url, body, headers))
         except NotPosted as error:
-            return Heard(error=f"{str(error)[:1].upper()}{str(error)[1:]}.", never=isinstance(error, NeverPosted))
+            return Heard(error=f"{error}.", never=isinstance(error, NeverPosted))
         return _heard(answer)
 
 

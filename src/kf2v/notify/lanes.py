@@ -20,6 +20,8 @@ WIDTH = 4
 WAITING = 16
 #: milliseconds between two slots
 SPACING = 50
+#: milliseconds that what was learnt of a host is remembered without news
+MEMORY = 10 * MINUTE
 
 
 @dataclass(slots=True)
@@ -36,6 +38,8 @@ class Lane(Generic[T]):
     rests_until: int = 0
     #: the last slot that was given
     slot: int = 0
+    #: when something was last learnt of the host
+    learnt_at: int = 0
 
     def takes(self, now: int) -> bool:
         """Whether one more may wait here."""
@@ -51,13 +55,13 @@ class Lane(Generic[T]):
         self.slot = max(self.slot + SPACING, now + SECOND, self.rests_until)
         return self.slot
 
-    def answered(self, *, well: bool) -> None:
+    def answered(self, *, well: bool, now: int) -> None:
         """The host is there; ``well`` if it can take more."""
-        self.proven, self.failures = well, 0
+        self.proven, self.failures, self.learnt_at = well, 0, now
 
-    def failed(self, *, until: int) -> list[T]:
-        """The host does not; it rests, and whoever waited has to go."""
-        self.proven = False
+    def failed(self, *, until: int, now: int) -> list[T]:
+        """The host is not; it rests, and whoever waited has to go."""
+        self.proven, self.learnt_at = False, now
         self.failures += 1
         self.rests_until = self.slot = until
         sent_away = [*self.waiting]
@@ -65,6 +69,6 @@ class Lane(Generic[T]):
         return sent_away
 
     def idle(self, now: int) -> bool:
-        """Whether nothing would be lost with it."""
-        remembered = max(self.rests_until, self.slot) + (10 * MINUTE if self.failures else 0)
-        return not self.waiting and not self.under_way and now >= remembered
+        """Whether hardly anything would be lost with it."""
+        needed = max(self.rests_until, self.slot, self.learnt_at + MEMORY)
+        return not self.waiting and not self.under_way and now >= needed

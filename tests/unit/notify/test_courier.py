@@ -224,6 +224,19 @@ def test_a_dead_host_is_asked_with_one_delivery_at_a_time_and_left_alone_between
         office.clock.advance(70 * SECOND)
 
 
+def test_several_that_fail_together_count_as_one_failure_of_their_host(office: Office, receiver: Receiver) -> None:
+    office.hook(receiver.url)
+    office.end()
+    office.carry()  # from now on four at a time
+    receiver.close()
+    for _ in range(4):
+        office.end()
+    office.carry()
+    assert sum(delivery.error != "" for delivery in office.deliveries()) == 4
+    (lane,) = office.courier._lanes.values()
+    assert (lane.failures, lane.rests_until) == (1, office.clock.now() + 5 * SECOND)
+
+
 def test_a_thousand_events_for_one_receiver_all_arrive_once(office: Office, receiver: Receiver) -> None:
     office.hook(receiver.url)
     for _ in range(1_000):

@@ -1,9 +1,12 @@
 """``/kf2v/v1/webhooks`` and ``/kf2v/v1/deliveries``: whose they are, what they take, what they tell."""
 
 import asyncio
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import httpx2
 import pytest
 
 from house import House, Open
@@ -291,6 +294,68 @@ def test_every_end_is_told_once(house: House, end: str) -> None:
         status = house.query(task_id)["output"]["task_status"]
         assert (got.json["data"]["task_id"], got.json["data"]["task_status"]) == (task_id, status)
         assert status == {"finish": "SUCCEEDED", "fail": "FAILED", "cancel": "CANCELED"}[end]
+
+
+def settle(house: House, task_id: str) -> None:
+    house.finish(task_id)
+
+
+def cancel(house: House, task_id: str) -> None:
+    assert house.call("POST", f"/api/v1/tasks/{task_id}/cancel").status_code == 200
+
+
+def take_too_long(house: House, task_id: str) -> None:
+    house.start(task_id)
+    house.clock.advance(100 * HOUR)
+    house.run(house.front.desk.look_after())
+
+
+def crash_too_often(house: House, task_id: str) -> None:
+    for _ in range(3):
+        house.start(task_id)
+        house.lose_worker()
+
+
+@pytest.mark.parametrize("end", [settle, cancel, take_too_long, crash_too_often])
+def test_the_courier_is_woken_by_every_end(house: House, end: Callable[[House, str], None]) -> None:
+    with receiving() as receiver:
+        make(house, url=receiver.url)
+        task_id = house.created()
+        house.front.courier._every = 1e6
+
+        async def begin() -> asyncio.Task[None]:
+            return asyncio.create_task(house.front.courier.run())
+
+        running = house.run(begin())
+        house.run(asyncio.to_thread(time.sleep, 0.05))  # it has looked, and sleeps
+        end(house, task_id)
+        house.run(asyncio.to_thread(receiver.wait, lambda got: len(got) == 1))
+        assert house.run(house.store.deliveries("mine"))[0].news.task_id == task_id
+        running.cancel()
+        house.run(house.front.courier.finish(60.0))
+
+
+def test_no_more_than_two_tests_of_an_account_are_under_way(house: House) -> None:
+    with receiving() as receiver:
+        made, others = make(house, url=receiver.url), make(house, key=OTHER_MANAGER, url=receiver.url)
+        receiver.awake.clear()
+
+        async def ask() -> list[httpx2.Response]:
+            def test(hook: dict[str, Any], key: str) -> asyncio.Task[httpx2.Response]:
+                headers = {"Authorization": f"Bearer {key}"}
+                return asyncio.create_task(house.client.post(f"{HOOKS}/{hook['id']}/test", headers=headers))
+
+            under_way = [test(made, MANAGER), test(made, MANAGER), test(others, OTHER_MANAGER)]
+            await asyncio.to_thread(receiver.wait, lambda got: len(got) == 3)
+            refused = await test(made, MANAGER)
+            receiver.awake.set()
+            return [refused, *await asyncio.gather(*under_way)]
+
+        refused, *done = house.run(ask())
+        assert (refused.status_code, refused.json()["code"]) == (429, "Throttling.RateQuota")
+        assert refused.headers["retry-after"] == "1"
+        assert [answer.json()["delivered"] for answer in done] == [True] * 3
+        assert house.call("POST", f"{HOOKS}/{made['id']}/test", key=MANAGER).status_code == 200
 
 
 @pytest.mark.parametrize("validation", ["strict", "cloud"])

@@ -1,13 +1,14 @@
 """Who hears of the ends of tasks, and what became of the telling."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
 from kf2v.admission.keys import Caller, Scope
 from kf2v.admission.receivers import receiver
 from kf2v.clock import Clock
-from kf2v.errors import InvalidParameter, NotFound, QuotaExceeded
+from kf2v.errors import InvalidParameter, NotFound, QuotaExceeded, RateExceeded
 from kf2v.net.guard import AllowedHosts
 from kf2v.notify.courier import Courier
 from kf2v.notify.signature import is_secret, new_secret
@@ -24,6 +25,8 @@ from kf2v.wire.v1.fields import misfit
 LIMIT = 20
 #: deliveries in one answer
 SHOWN = 100
+#: tests of an account that may be under way at once; each may take as long as a receiver may
+TESTS = 2
 #: characters of what a receiver said that are handed on
 QUOTED = 500
 _BODY_LIMIT = 64 * 1024
@@ -52,6 +55,8 @@ class Webhooks:
         self._region_id = region_id
         #: two creates at once must not both be the last one allowed
         self._counting = asyncio.Lock()
+        #: accounts with tests under way
+        self._testing = Counter[str]()
 
     def routes(self) -> list[Route]:
         return [
@@ -132,8 +137,16 @@ class Webhooks:
         return reply(exchange, {})
 
     async def test(self, exchange: Exchange) -> Reply:
-        """Send an event there now, and hand on what the receiver said."""
-        heard = await self._courier.test(await self._asked(exchange), region=self._region_id)
+        """Send an event there now, and hand on what the receiver said. Raises RateExceeded."""
+        row = await self._asked(exchange)
+        if self._testing[row.account] >= TESTS:
+            message = f"{RateExceeded.sentence} {TESTS} tests of an account may be under way."
+            raise RateExceeded(message, retry_after=1.0)
+        self._testing[row.account] += 1
+        try:
+            heard = await self._courier.test(row, region=self._region_id)
+        finally:
+            self._testing[row.account] -= 1
         told = {"status": heard.status, "error": heard.error or None, "answer": heard.text[:QUOTED] or None}
         return reply(exchange, {"delivered": heard.well, **{k: v for k, v in told.items() if v is not None}})
 
