@@ -1,6 +1,7 @@
 """The published document is the hand-written one, and the server does what it says, whatever is generated from it."""
 
 import json
+from typing import Any
 
 import openapi_document
 import pytest

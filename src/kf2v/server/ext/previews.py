@@ -181,7 +181,7 @@ class Previews:
     async def _rehearse_admission(self, submission: Submission, caller: Caller, exchange: Exchange) -> Task:
         """Frames are left out because admission would keep them."""
         bare = replace(submission, first_frame=_SOMEWHERE, last_frame=_SOMEWHERE)
-        return await self._admission.admit(bare, caller, envelope(exchange))
+        return await self._admission.admit(bare, caller, _envelope(exchange))
 
     async def _judge(
         self, submission: Submission, caller: Caller, exchange: Exchange, mistakes: list[Mistake]
@@ -281,7 +281,6 @@ def _envelope(exchange: Exchange) -> Envelope:
     """What admission judges of it."""
     return Envelope(
         request_id=exchange.request_id,
-        workspace=exchange.header(b"x-dashscope-workspace"),
         callback=exchange.header(b"x-kf2v-callback"),
         inspection=exchange.header(b"x-dashscope-datainspection"),
     )

@@ -31,19 +31,18 @@ class Create:
             raise Unavailable(f"{Unavailable.sentence} The server's disk is nearly full.")
         body = await exchange.body(BODY_LIMIT)
         submission = create.parse(body)
-        task_id = await self._intake.take(submission, caller, envelope(exchange, body))
+        task_id = await self._intake.take(submission, caller, _envelope(exchange, body))
         self._desk.work_arrived()
         return reply(exchange, {"output": create.answer(task_id)})
 
 
-def envelope(exchange: Exchange, body: bytes | None = None) -> Envelope:
-    """What came around ``body``, which ``parse`` took; without it there is nothing to count once."""
+def _envelope(exchange: Exchange, body: bytes) -> Envelope:
     workspace, callback = exchange.header(b"x-dashscope-workspace"), exchange.header(b"x-kf2v-callback")
-    idempotency_key = None if body is None else exchange.header(b"idempotency-key")
+    idempotency_key = exchange.header(b"idempotency-key")
     return Envelope(
         request_id=exchange.request_id,
         idempotency_key=idempotency_key,
-        digest="" if body is None or idempotency_key is None else create.digest(body, workspace, callback),
+        digest="" if idempotency_key is None else create.digest(body, workspace, callback),
         wait=exchange.header(b"x-dashscope-wait-timeout"),
         callback=callback,
         inspection=exchange.header(b"x-dashscope-datainspection"),
