@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncGenerator, Coroutine, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from kf2v.server.front_door import FrontDoor
 from kf2v.server.sweeper import Sweeper, keep_sweeping
 from kf2v.server.watchkeeper import keep_watch
 from kf2v.settings import Settings
+from kf2v.worker.names import process_of, worker_names
 from kf2v.worker.pools.process import ProcessPool
 
 log = structlog.get_logger(__name__)
@@ -94,9 +95,7 @@ async def _live(settings: Settings, ending: _Ending) -> None:
         async def mourn(name: str) -> bool:
             return await front.desk.worker_died(name)
 
-        pool = ProcessPool(
-            _worker_command(settings), settings.workers, on_exit=mourn, env=_worker_environment(settings)
-        )
+        pool = Pools(settings, on_exit=mourn)
         front = assembly.build_front(
             settings, store=store, blobs=blobs, clock=clock, secret=secret, workers_alive=lambda: pool.alive
         )
@@ -184,6 +183,44 @@ def _listen(host: str, port: int) -> socket.socket:
         raise
     listener.setblocking(False)
     return listener
+
+
+class Pools:
+    """The workers that make videos here, and the one that has them made elsewhere."""
+
+    def __init__(self, settings: Settings, *, on_exit: Callable[[str], Awaitable[bool]]) -> None:
+        self._loops = settings.remote_running
+        self._on_exit = on_exit
+        command, environment = _worker_command(settings), _worker_environment(settings)
+        self._makers = ProcessPool(command, assembly.workers_here(settings), on_exit=on_exit, env=environment)
+        relaying = [*command, "--forward", str(self._loops)]
+        self._relays = ProcessPool(
+            relaying, assembly.relays(settings), on_exit=self._relay_ended, env=environment, initial="r"
+        )
+
+    @property
+    def alive(self) -> int:
+        """How many processes there are now."""
+        return self._makers.alive + self._relays.alive
+
+    async def start(self) -> None:
+        await self._makers.start()
+        await self._relays.start()
+
+    def kill(self, worker: str) -> None:
+        """End the process that ``worker`` is or lives in."""
+        self._makers.kill(worker)
+        self._relays.kill(process_of(worker))
+
+    async def drain(self, seconds: float) -> None:
+        await asyncio.gather(self._makers.drain(seconds), self._relays.drain(seconds))
+
+    async def stop(self) -> None:
+        await asyncio.gather(self._makers.stop(), self._relays.stop())
+
+    async def _relay_ended(self, name: str) -> bool:
+        """All workers in it ended with it."""
+        return any([await self._on_exit(worker) for worker in worker_names(name, self._loops)])
 
 
 def _worker_command(settings: Settings) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kf2v.admission.keys import Caller
+from kf2v.admission.routing import Routing
 from kf2v.admission.rules import RULES, known_model
 from kf2v.blobs import Blobs
 from kf2v.catalog.models import AREAS, MODELS, Model
@@ -37,7 +38,7 @@ class Admission:
     region: Region
     retention: Retention
     #: which engine makes the videos
-    engine: str
+    routing: Routing
     validation: Literal["strict", "cloud"] = "strict"
     draw_seed: Callable[[], int] = random_seed
 
@@ -61,6 +62,7 @@ class Admission:
             if self.validation == "strict":
                 raise
             flaw = Failure(code=error.code, message=error.message)
+        engine, fallbacks = self.routing.route(model.name)
         resolution = model.default_resolution if flaw else submission.resolution or model.default_resolution
         return Task(
             id=task_id,
@@ -73,7 +75,8 @@ class Admission:
             submitted_at=self.clock.now(),
             job=Job(
                 model=model.name,
-                engine=self.engine,
+                engine=engine,
+                fallbacks=fallbacks,
                 first=first,
                 last=last,
                 prompt=submission.prompt,

@@ -69,11 +69,12 @@ def check_engine(settings: Settings) -> None:
 
     Raises CommandFailed if there is no engine of that name, or it cannot work here and nothing stands in.
     """
-    from kf2v.assembly import ENGINES, readiness
+    from kf2v.assembly import known_engines, readiness
 
-    for field, name in (("engine", settings.engine), ("fallback_engine", settings.fallback_engine)):
-        if name not in ENGINES and (name or field == "engine"):
-            known = ", ".join(sorted(ENGINES))
+    routed = [("routes", name) for route in settings.routes.values() for name in route]
+    for field, name in (("engine", settings.engine), ("fallback_engine", settings.fallback_engine), *routed):
+        if name not in known_engines() and (name or field != "fallback_engine"):
+            known = ", ".join(sorted(known_engines()))
             raise CommandFailed("InvalidSetting", f"{field}: should be one of {known}, got {name!r}")
     lacking = readiness(settings)
     if lacking is None:

@@ -139,8 +139,10 @@ class DashScope:
     endpoint is always asked directly. No redirect of the API is followed, because the key would travel along.
     """
 
-    def __init__(self, base_url: str, api_key: str, *, timeout: httpx2.Timeout = TIMEOUT) -> None:
-        """``base_url`` ends in ``/api/v1``, with or without a slash. Raises Unreachable if it is no URL."""
+    def __init__(self, base_url: str, api_key: str, *, timeout: httpx2.Timeout | float = TIMEOUT) -> None:
+        """``base_url`` ends in ``/api/v1``, with or without a slash; ``timeout`` as a number is in seconds, for each
+        step of a request. Raises Unreachable if it is no URL.
+        """
         self.base_url = base_url.rstrip("/")
         self._timeout = timeout
         self._tls = httpx2.create_ssl_context()  # takes 20 ms, so all connections share it

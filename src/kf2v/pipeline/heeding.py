@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotYet
+from concurrent.futures import Future, wait
 from threading import Thread
 from typing import TypeVar
 
@@ -29,11 +28,9 @@ def heeding(ask: Callable[[], T], heed: Callable[[], None]) -> T:
     Thread(target=run, name="heeding", daemon=True).start()
     while True:
         heed()
-        try:
-            return answer.result(OFTEN)
-        except NotYet:
-            if answer.done():
-                raise
+        wait([answer], OFTEN)
+        if answer.done():
+            return answer.result()
 
 
 def rest(seconds: float, heed: Callable[[], None], sleep: Callable[[float], None] = time.sleep) -> None:

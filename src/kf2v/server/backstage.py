@@ -39,7 +39,7 @@ class KeyCabinet(Protocol):
 
 
 def backstage(desk: Desk, cabinet: KeyCabinet) -> Starlette:
-    """The application: four calls of workers, three about keys."""
+    """The application: calls of workers, and the owner's about keys."""
 
     async def claim(request: Request) -> Response:
         asked = wire.parse(wire.Claim, await request.body())
@@ -56,6 +56,14 @@ def backstage(desk: Desk, cabinet: KeyCabinet) -> Starlette:
     async def hand_back(request: Request) -> Response:
         given = wire.parse(wire.HandBack, await request.body())
         return _answer(await desk.hand_back(given.task_id, given.attempt))
+
+    async def reroute(request: Request) -> Response:
+        asked = wire.parse(wire.Reroute, await request.body())
+        return _answer(await desk.reroute(asked.task_id, asked.attempt, asked.reason))
+
+    async def over(request: Request) -> Response:
+        asked = wire.parse(wire.Over, await request.body())
+        return _answer(await desk.over(asked.task_id))
 
     async def create_key(request: Request) -> Response:
         key, secret = await cabinet.create(wire.parse(wire.NewKey, await request.body()).account)
@@ -77,6 +85,8 @@ def backstage(desk: Desk, cabinet: KeyCabinet) -> Starlette:
             Route("/renew", renew, methods=["POST"]),
             Route("/settle", settle, methods=["POST"]),
             Route("/hand_back", hand_back, methods=["POST"]),
+            Route("/reroute", reroute, methods=["POST"]),
+            Route("/over", over, methods=["POST"]),
             Route("/keys", create_key, methods=["POST"]),
             Route("/keys", list_keys, methods=["GET"]),
             Route("/keys/{id}/revoke", revoke_key, methods=["POST"]),

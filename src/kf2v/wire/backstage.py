@@ -51,6 +51,23 @@ class HandBack:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reroute:
+    """My engine is out of order, another shall make it. The answer is whether another will."""
+
+    task_id: str
+    attempt: int
+    #: for the owner
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Over:
+    """Has it ended? The answer is whether nobody will work on it any more."""
+
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewKey:
     """Make a key for ``account``."""
 

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
-import httpx2
 import msgspec
 
 from kf2v.engines.remote.pace import Pace
@@ -55,7 +54,7 @@ class Remote:
     @contextmanager
     def line(self) -> Generator["Line"]:
         """A connection for one thread. Raises RemoteError where it cannot even be tried."""
-        with DashScope(self.base_url, self.api_key, timeout=httpx2.Timeout(self.timeout)) as client:
+        with DashScope(self.base_url, self.api_key, timeout=self.timeout) as client:
             yield Line(client, self.pace)
 
     def request(self, job: Job, first_url: str, last_url: str) -> Request:
@@ -89,6 +88,11 @@ class Line:
         """Whether what answered last makes one task of one ``Idempotency-Key``, however often it is asked."""
         return self._client.software.startswith(KF2V)
 
+    def greet(self) -> None:
+        """Ask something that needs a key and changes nothing."""
+        self._pace.turn()
+        self._client.list(page_size=1)
+
     def upload(self, data: bytes, *, name: str, model: str) -> str:
         """The ``oss://`` URL under which the far side finds ``data``."""
         self._pace.turn()
@@ -112,9 +116,7 @@ class Line:
         """The account's tasks of ``model`` submitted at or after then (milliseconds)."""
         for page in range(1, PAGES + 1):
             self._pace.turn()
-            answer = self._client.list(
-                start_time=render_compact(since), model_name=model, page_no=page, page_size=ROWS
-            )
+            answer = self._client.list(start_time=render_compact(since), model_name=model, page_no=page, page_size=ROWS)
             try:
                 rows = msgspec.convert(answer, _Rows, strict=False).data
             except msgspec.ValidationError as error:
