@@ -42,7 +42,8 @@ class ProcessPool:
         """``on_exit`` is told the name of each child that ended, before its successor starts, and says whether it
         had work when it did.
 
-        ``env`` is the children's whole environment; None inherits. ``initial`` is how their names begin. A child that ends without work within
+        ``env`` is the children's whole environment; None inherits. ``initial`` is how their names begin.
+        A child that ends without work within
         ``settled_after`` seconds of its start, and not for the first time in a row, is replaced after a pause that
         doubles up to ``longest_pause`` seconds. With work, the work is to blame, and others should not wait for it.
         """
