@@ -31,7 +31,7 @@ from kf2v.server.front_door import FrontDoor
 from kf2v.server.sweeper import Sweeper, keep_sweeping
 from kf2v.server.watchkeeper import keep_watch
 from kf2v.settings import Settings
-from kf2v.worker.names import process_of, worker_names
+from kf2v.wire.backstage import process_of, worker_names
 from kf2v.worker.pools.process import ProcessPool
 
 log = structlog.get_logger(__name__)

@@ -31,10 +31,10 @@ def worker(
     from kf2v.engines import EngineUnavailable
     from kf2v.errors import ProcessRuined
     from kf2v.settings import Settings
+    from kf2v.wire.backstage import worker_names
     from kf2v.worker.connection import Connection
     from kf2v.worker.ledger import LedgerLost
     from kf2v.worker.loop import Loop, run_all
-    from kf2v.worker.names import worker_names
 
     faulthandler.enable()
     settings = Settings()

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 #: seconds between two questions whether the work is called off
 OFTEN = 0.2
+#: seconds that what is waited for gets to end, when nobody wants it any more
+LEAVE = 1.0
 
 T = TypeVar("T")
 
@@ -15,7 +17,7 @@ T = TypeVar("T")
 def heeding(ask: Callable[[], T], heed: Callable[[], None]) -> T:
     """What ``ask`` returns or raises, asked in a thread of its own while ``heed`` is called again and again.
 
-    What ``heed`` raises ends the waiting; the thread ends when ``ask`` does, and nobody listens.
+    What ``heed`` raises ends the waiting. ``ask`` gets a moment to be done with what it uses, and else goes on unheard.
     """
     answer: Future[T] = Future()
 
@@ -26,11 +28,14 @@ def heeding(ask: Callable[[], T], heed: Callable[[], None]) -> T:
             answer.set_exception(error)
 
     Thread(target=run, name="heeding", daemon=True).start()
-    while True:
-        heed()
+    while not answer.done():
+        try:
+            heed()
+        except BaseException:
+            wait([answer], LEAVE)
+            raise
         wait([answer], OFTEN)
-        if answer.done():
-            return answer.result()
+    return answer.result()
 
 
 def rest(seconds: float, heed: Callable[[], None], sleep: Callable[[float], None] = time.sleep) -> None:

@@ -3,6 +3,7 @@
 No public surface: both ends come from the same installation, so it has no version and may change with any release.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,6 +13,9 @@ from kf2v.errors import BodyInvalid
 from kf2v.tasks import Outcome
 
 T = TypeVar("T")
+
+#: between the name of a process and the number of a worker in it
+_MARK = "."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +89,16 @@ class KeyShown:
     revoked_at: int | None = None
     #: the key itself; there only in the answer that makes it
     key: str | None = None
+
+
+def worker_names(process: str, count: int) -> Sequence[str]:
+    """What the ``count`` workers are called that live together in one process."""
+    return [f"{process}{_MARK}{number}" for number in range(1, count + 1)]
+
+
+def process_of(worker: str) -> str:
+    """The process that ``worker`` is, or lives in."""
+    return worker.partition(_MARK)[0]
 
 
 def parse(kind: type[T], body: bytes) -> T:
