@@ -299,9 +299,10 @@ def build_front(
     return Front(app=App(routes, metrics), keys=keys, desk=desk, routing=routing, vitals=vitals)
 
 
-def readiness(settings: Settings) -> EngineUnavailable | None:
-    """Why the engine of these settings cannot work on this machine; None if it can, as far as can be seen from here."""
-    ask = READINESS.get(settings.engine)
+def readiness(settings: Settings, engine: str | None = None) -> EngineUnavailable | None:
+    """Why ``engine``, or else that of these settings, cannot work on this machine; None if it can, as far as can be
+    seen from here."""
+    ask = READINESS.get(engine or settings.engine)
     return None if ask is None else ask(settings)
 
 

@@ -76,13 +76,27 @@ def check_engine(settings: Settings) -> None:
         if name not in known_engines() and (name or field != "fallback_engine"):
             known = ", ".join(sorted(known_engines()))
             raise CommandFailed("InvalidSetting", f"{field}: should be one of {known}, got {name!r}")
+    if settings.by_route:
+        return _tell_of_absent(settings)
     lacking = readiness(settings)
     if lacking is None:
-        return
+        return None
     if settings.fallback_engine in ("", settings.engine):
         raise CommandFailed("EngineUnavailable", lacking.reason, exit=Exit.GENERAL, fix=lacking.fix)
     say(f"{settings.engine} cannot work here, {settings.fallback_engine} stands in: {lacking.reason}")
     say(f"fix: {lacking.fix}")
+    return None
+
+
+def _tell_of_absent(settings: Settings) -> None:
+    """Say which of the routes' engines cannot work here; tasks go on to the next one from there."""
+    from kf2v.assembly import readiness
+
+    for engine in sorted(settings.engines):
+        lacking = readiness(settings, engine)
+        if lacking is not None:
+            say(f"{engine} cannot work here, its tasks go on to the next engine of their route: {lacking.reason}")
+            say(f"fix: {lacking.fix}")
 
 
 def _cannot_start(error: OSError, settings: Settings) -> CommandFailed:
