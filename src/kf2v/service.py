@@ -33,6 +33,7 @@ from kf2v.server.watchkeeper import keep_watch
 from kf2v.settings import Settings
 from kf2v.wire.backstage import process_of, worker_names
 from kf2v.worker.pools.process import ProcessPool
+from kf2v.worker.pools.shared import Shared
 
 log = structlog.get_logger(__name__)
 
@@ -191,6 +192,7 @@ class Pools:
     def __init__(self, settings: Settings, *, on_exit: Callable[[str], Awaitable[bool]]) -> None:
         self._loops = settings.remote_running
         self._on_exit = on_exit
+        self._shared = Shared(self._loops, within=2 * settings.lease_seconds)
         command, environment = _worker_command(settings), _worker_environment(settings)
         self._makers = ProcessPool(command, assembly.workers_here(settings), on_exit=on_exit, env=environment)
         relaying = [*command, "--forward", str(self._loops)]
@@ -208,9 +210,12 @@ class Pools:
         await self._relays.start()
 
     def kill(self, worker: str) -> None:
-        """End the process that ``worker`` is or lives in."""
-        self._makers.kill(worker)
-        self._relays.kill(process_of(worker))
+        """End the process that ``worker`` is, or lives in where all who do are to be ended."""
+        process = process_of(worker)
+        if process == worker:
+            self._makers.kill(worker)
+        elif self._shared.beyond_reach(worker):
+            self._relays.kill(process)
 
     async def drain(self, seconds: float) -> None:
         await asyncio.gather(self._makers.drain(seconds), self._relays.drain(seconds))
@@ -220,6 +225,7 @@ class Pools:
 
     async def _relay_ended(self, name: str) -> bool:
         """All workers in it ended with it."""
+        self._shared.ended(name)
         return any([await self._on_exit(worker) for worker in worker_names(name, self._loops)])
 
 

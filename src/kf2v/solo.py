@@ -11,6 +11,7 @@ from kf2v.admission.rules import RULES, known_model
 from kf2v.blobs.memory import MemoryBlobs
 from kf2v.catalog.models import AREAS
 from kf2v.catalog.regions import REGIONS
+from kf2v.errors import AlgorithmError, OutOfOrder
 from kf2v.pipeline.progress import overall
 from kf2v.settings import REMOTE, Settings
 from kf2v.tasks import FrameSource, Job, Lease, Outcome
@@ -66,7 +67,10 @@ def make_video(
     with tempfile.TemporaryDirectory(prefix="kf2v-") as scratch:
         build = assembly.build_relay if job.engine == REMOTE else assembly.build_recipe
         lease = Lease(task_id=f"solo-{secrets.token_hex(8)}", attempt=1, worker="solo", until=0, job=job)
-        outcome = build(settings, blobs=blobs, scratch=Path(scratch)).produce(lease, _Told(on_progress))
+        try:
+            outcome = build(settings, blobs=blobs, scratch=Path(scratch)).produce(lease, _Told(on_progress))
+        except OutOfOrder as error:  # who asks is the owner, who may know why
+            raise AlgorithmError(f"{error.sentence} {error.reason}") from error
     if outcome.video is not None:
         _write_whole(out, blobs.read(outcome.video.key))
     return job, outcome

@@ -73,7 +73,7 @@ class Recipe:
         first, last = fit(first, size), fit(last, size)
         actual_prompt = self._rewrite(lease, first, last, watch)
         scene = _scene(job, first, last, job.prompt if actual_prompt is None else actual_prompt)
-        clip = retime(self._generate(job.engine, scene, watch), fps=FPS, count=COUNT)
+        clip = retime(self._generate(job, scene, watch), fps=FPS, count=COUNT)
         clip = self._marked(clip) if job.watermark else clip
         with self._encoded(lease, clip, size) as path:
             watch.report("keep", 0.0)
@@ -96,12 +96,13 @@ class Recipe:
         with structlog.contextvars.bound_contextvars(task_id=lease.task_id):
             return self._rewriter.rewrite(lease.job.prompt, first, last, partial(watch.report, "rewrite"))
 
-    def _generate(self, engine: str, scene: Scene, watch: Watch) -> Clip:
+    def _generate(self, job: Job, scene: Scene, watch: Watch) -> Clip:
         """Raises OutOfOrder where the engine has nothing to make this scene of; its owner reads why in the log."""
         try:
-            return self._engines[engine].generate(scene, watch)
+            return self._engines[job.engine].generate(scene, watch)
         except EngineUnavailable as error:
-            log.error("engine cannot make this", engine=engine, model=scene.model, reason=error.reason, fix=error.fix)
+            tell = log.warning if job.fallbacks else log.error
+            tell("engine cannot make this", engine=job.engine, model=job.model, reason=error.reason, fix=error.fix)
             raise OutOfOrder(error.reason) from error
 
     def _marked(self, clip: Clip) -> Clip:

@@ -27,7 +27,6 @@ from kf2v.clock import Clock
 from kf2v.errors import AlgorithmError, ApiError, TaskTimeout
 from kf2v.store import Settled, Store
 from kf2v.tasks import Failure, Lease, Outcome, State, Task
-from kf2v.wire.backstage import process_of
 
 #: claims in all, as a multiple of the charged ones allowed, after which not even a restart excuses a task
 SUSPECT = 10
@@ -209,7 +208,7 @@ class Desk:
         for task in tasks:
             running = task.state is State.RUNNING
             if task.scheduled_at is not None and now >= task.scheduled_at + self._timeout:
-                ended = await self._time_out(task) and _lives_alone(task)
+                ended = await self._time_out(task)
             elif running and task.lease_until is not None and now >= task.lease_until:
                 ended = await self._lose(task, "lease expired")
             else:
@@ -244,11 +243,6 @@ class Desk:
             return False
         log.warning("task timed out", task_id=task.id, attempt=task.attempt, worker=task.worker)
         return True
-
-
-def _lives_alone(task: Task) -> bool:
-    """Whether nobody else is hurt when the process of the task's worker is ended; otherwise it hears of it in time."""
-    return task.worker is not None and process_of(task.worker) == task.worker
 
 
 def _failed(error: ApiError) -> Outcome:

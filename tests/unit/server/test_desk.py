@@ -415,15 +415,3 @@ async def test_a_task_is_over_when_it_has_ended_or_is_gone() -> None:
     await office.store.stop(task.id, now=office.clock.now())
     assert await office.desk.over(task.id)
     assert await office.desk.over("no-such-task")
-
-
-async def test_a_worker_that_shares_its_process_is_not_killed_for_a_task_that_took_too_long() -> None:
-    office = Office()
-    task = await office.order()
-    lease = await office.claimed("r1-abc.1")
-    office.clock.advance(TIMEOUT - 1)
-    await office.desk.renew(lease.task_id, lease.attempt, phase="forward", progress=0.5)
-    office.clock.advance(1)
-    assert await office.desk.look_after() == frozenset()
-    assert (await office.row(task)).state is State.FAILED
-    assert not await office.desk.renew(lease.task_id, lease.attempt, phase="forward", progress=0.5)
