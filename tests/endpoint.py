@@ -38,10 +38,16 @@ class Asked:
 
 @dataclass
 class Answer:
+    #: 0 hangs up instead of answering
     status: int
     body: bytes
     type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Nothing: a client that hangs up is nobody's fault here."""
 
 
 class Endpoint:
@@ -57,6 +63,10 @@ class Endpoint:
         #: answers to give instead, by method and path, used up one by one
         self.instead: dict[tuple[str, str], list[Answer]] = {}
         self.video = VIDEO
+        #: what it calls itself
+        self.software = "an endpoint"
+        #: rows of the list
+        self.rows: list[dict[str, Any]] = [ROW]
         self._lock = Lock()
         outer = self
 
@@ -68,10 +78,13 @@ class Endpoint:
 
             do_GET = do_POST = do_PATCH = do_DELETE = handle_one
 
+            def version_string(self) -> str:
+                return outer.software
+
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
         self._thread.start()
@@ -117,6 +130,9 @@ class Endpoint:
             self.asked.append(asked)
             waiting = self.instead.get((asked.method, asked.path))
             answer = waiting.pop(0) if waiting else self._answer(asked)
+        if not answer.status:
+            http.close_connection = True
+            return
         http.send_response(answer.status)
         http.send_header("Content-Type", answer.type)
         http.send_header("Content-Length", str(len(answer.body)))
@@ -138,7 +154,7 @@ class Endpoint:
             case "GET", "/api/v1/tasks/task-1":
                 return self._poll()
             case "GET", "/api/v1/tasks":
-                return _flat(200, request_id="r-list", total=1, total_page=1, page_no=1, page_size=10, data=[ROW])
+                return _flat(200, request_id="r-list", total=len(self.rows), data=self._page(asked.query))
             case "POST", "/api/v1/tasks/task-1/cancel":
                 return _flat(200, request_id="r-cancel")
             case "GET", "/api/v1/uploads":
@@ -148,6 +164,11 @@ class Endpoint:
                 return _flat(200, request_id="r-unknown", output={"task_id": task_id, "task_status": "UNKNOWN"})
             case _:
                 return _flat(404, code="NotFound", message="Not found!", request_id="r-404")
+
+    def _page(self, query: dict[str, str]) -> list[dict[str, Any]]:
+        size = int(query.get("page_size", "10"))
+        begin = (int(query.get("page_no", "1")) - 1) * size
+        return self.rows[begin : begin + size]
 
     def _poll(self) -> Answer:
         state = self.states.pop(0) if len(self.states) > 1 else self.states[0]

@@ -21,6 +21,7 @@ from kf2v.admission.intake import Intake
 from kf2v.admission.keys import Keys
 from kf2v.admission.limits import EVERYBODY, Limits, Table
 from kf2v.admission.reading import Reading
+from kf2v.admission.routing import Routing
 from kf2v.admission.workspaces import Workspaces
 from kf2v.blobs import Blobs
 from kf2v.catalog.models import MODELS
@@ -62,18 +63,20 @@ from kf2v.server.v1.tasks import Tasks
 from kf2v.server.v1.tokens import Tokens
 from kf2v.server.v1.uploads import Uploads
 from kf2v.server.vitals import Vitals
-from kf2v.settings import AccountLimits, ModelLimits, Settings
+from kf2v.settings import REMOTE, AccountLimits, ModelLimits, Settings
 from kf2v.store import Store
 from kf2v.tasks.job import Side
 from kf2v.tasks.retention import Retention
 from kf2v.wire.v1.media import FRAME_LIMIT
 
 if TYPE_CHECKING:
+    from kf2v.engines.remote import Remote
     from kf2v.engines.wan.profiles import Options
     from kf2v.engines.wan.weights import Weights
     from kf2v.net.fetch import Fetcher
     from kf2v.pipeline.recipe import Recipe
     from kf2v.pipeline.rehearsal import Rehearsal
+    from kf2v.pipeline.relay import Relay
     from kf2v.rewriting.chat import Chat
     from kf2v.store.sqlite import SqliteStore
 
@@ -378,6 +381,7 @@ class Front:
     keys: Keys
     workspaces: Workspaces
     desk: Desk
+    routing: Routing
     vitals: Vitals
     courier: Courier
 
@@ -398,9 +402,16 @@ def build_front(
     prices = cloud_prices() if settings.prices is None else read_prices(settings.prices)
     limits = Limits(limits_table(settings), store=store, clock=clock, cost=partial(cost_of, prices=prices))
     courier = build_courier(settings, store=store, clock=clock, secret=secret)
+    routing = Routing(
+        settings.routing,
+        clock=clock,
+        failures=settings.breaker_failures,
+        cooldown_ms=round(settings.breaker_cooldown * SECOND),
+    )
     desk = Desk(
         store,
         clock=clock,
+        routing=routing,
         lease_ms=round(settings.lease_seconds * SECOND),
         max_attempts=settings.max_attempts,
         task_timeout_ms=round(settings.task_timeout * SECOND),
@@ -413,7 +424,7 @@ def build_front(
         clock=clock,
         data_dir=settings.data_dir,
         min_free_bytes=settings.min_free_mb * 1024 * 1024,
-        workers_wanted=settings.workers,
+        workers_wanted=workers_here(settings) + relays(settings),
         workers_alive=workers_alive,
     )
     admission = Admission(
@@ -421,7 +432,7 @@ def build_front(
         blobs=blobs,
         clock=clock,
         retention=kept,
-        engine=settings.engine,
+        routing=routing,
         reading=Reading(build_panel(settings), patience=settings.moderation_timeout),
         validation=settings.validation,
         callback_hosts=receivers(settings),
@@ -481,14 +492,16 @@ def build_front(
         keys=keys,
         workspaces=workspaces,
         desk=desk,
+        routing=routing,
         vitals=vitals,
         courier=courier,
     )
 
 
-def readiness(settings: Settings) -> EngineUnavailable | None:
-    """Why the engine of these settings cannot work on this machine; None if it can, as far as can be seen from here."""
-    ask = READINESS.get(settings.engine)
+def readiness(settings: Settings, engine: str | None = None) -> EngineUnavailable | None:
+    """Why ``engine``, or else that of these settings, cannot work on this machine; None if it can, as far as can be
+    seen from here."""
+    ask = READINESS.get(engine or settings.engine)
     return None if ask is None else ask(settings)
 
 
@@ -558,6 +571,70 @@ def build_engine(settings: Settings, *, seat: int = 0) -> Engine:
     return engine if alone else Standby(engine, lambda: ENGINES[settings.fallback_engine](settings, seat))
 
 
+def known_engines() -> frozenset[str]:
+    """All names that ``engine`` and ``routes`` may have."""
+    return frozenset({REMOTE, *ENGINES})
+
+
+def workers_here(settings: Settings) -> int:
+    """How many processes make videos themselves."""
+    return settings.workers if settings.engines - {REMOTE} else 0
+
+
+def relays(settings: Settings) -> int:
+    """How many processes have videos made elsewhere, each as many at once as the settings say."""
+    return int(REMOTE in settings.engines)
+
+
+def build_engines(settings: Settings, *, seat: int = 0) -> dict[str, Engine]:
+    """The engines of a worker that makes videos itself.
+
+    With routes none stands in for another: one that cannot work says so to each task, which goes on to the next one.
+    """
+    if not settings.by_route:
+        return {settings.engine: build_engine(settings, seat=seat)}
+    return {name: _present_or_not(settings, name, seat) for name in sorted(settings.engines - {REMOTE})}
+
+
+def _present_or_not(settings: Settings, name: str, seat: int) -> Engine:
+    from kf2v.engines.absent import Absent
+
+    try:
+        return ENGINES[name](settings, seat)
+    except EngineUnavailable as error:
+        log.warning("engine cannot work here", engine=name, reason=error.reason, fix=error.fix)
+        return Absent(name, error)
+
+
+def build_remote(settings: Settings) -> "Remote":
+    """The far side of these settings."""
+    from kf2v.engines.remote import Remote
+    from kf2v.engines.remote.pace import Pace
+
+    key = settings.remote_api_key
+    return Remote(
+        base_url=settings.remote_base_url or "",
+        api_key=key.get_secret_value().strip() if key else "",
+        models=settings.remote_models,
+        timeout=settings.remote_timeout,
+        pace=Pace(),
+    )
+
+
+def build_relay(settings: Settings, *, blobs: Blobs | None = None, scratch: Path | None = None) -> "Relay":
+    """The whole production of a video, elsewhere; ``scratch`` holds unfinished files."""
+    from kf2v.pipeline.relay import Relay
+
+    return Relay(
+        remote=build_remote(settings),
+        fetcher=_fetcher(settings),
+        blobs=open_blobs(settings) if blobs is None else blobs,
+        scratch=scratch or settings.scratch_dir,
+        clock=SystemClock(),
+        patience=settings.remote_patience,
+    )
+
+
 def build_rewriter(settings: Settings) -> Rewriter:
     """Who rewrites prompts, and whether a failure is a task's."""
     from kf2v.rewriting.lenient import Lenient
@@ -592,14 +669,14 @@ def build_panel(settings: Settings) -> Panel:
 def build_recipe(
     settings: Settings, *, blobs: Blobs | None = None, scratch: Path | None = None, seat: int = 0
 ) -> "Recipe":
-    """The whole production of a video, with the engine of these settings; ``scratch`` holds unfinished files.
+    """The whole production of a video, with the engines of these settings; ``scratch`` holds unfinished files.
 
     Raises EngineUnavailable.
     """
     from kf2v.pipeline.recipe import Recipe
 
     return Recipe(
-        engines={settings.engine: build_engine(settings, seat=seat)},
+        engines=build_engines(settings, seat=seat),
         rewriter=build_rewriter(settings),
         fetcher=_fetcher(settings),
         panel=build_panel(settings),

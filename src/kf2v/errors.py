@@ -22,6 +22,7 @@ the route (an HTTP answer), the worker's loop (a FAILED task) and the CLI (an ex
      │   └─ InvalidImageFormat, InvalidFileSize, InvalidResolution
      ├─ InternalError                             500  our own fault
      │   ├─ AlgorithmError, TaskTimeout, ResultUploadError, RewriteFailed
+     │   │   ├─ OutOfOrder
      └─ Unavailable                               503  not now
 
     Canceled                                           not an error of anyone: the work was called off
@@ -279,6 +280,17 @@ class AlgorithmError(InternalError):
 
     code = "InternalError.Algo"
     sentence = "An internal error has occured during algorithm execution."
+
+
+class OutOfOrder(AlgorithmError):
+    """An engine that cannot make this one and has not begun it, so that another may; where there is none, it fails.
+
+    ``reason`` is for the owner, not for the caller.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__()
+        self.reason = reason
 
 
 class TaskTimeout(InternalError):

@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncGenerator, Coroutine, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,9 @@ from kf2v.server.sweeper import Sweeper, keep_sweeping
 from kf2v.server.uses import keep_writing_uses
 from kf2v.server.watchkeeper import keep_watch
 from kf2v.settings import Settings
+from kf2v.wire.backstage import process_of, worker_names
 from kf2v.worker.pools.process import ProcessPool
+from kf2v.worker.pools.shared import Shared
 
 log = structlog.get_logger(__name__)
 
@@ -97,9 +99,7 @@ async def _live(settings: Settings, ending: _Ending) -> None:
         async def mourn(name: str) -> bool:
             return await front.desk.worker_died(name)
 
-        pool = ProcessPool(
-            _worker_command(settings), settings.workers, on_exit=mourn, env=_worker_environment(settings)
-        )
+        pool = Pools(settings, on_exit=mourn)
         front = assembly.build_front(
             settings, store=store, blobs=blobs, clock=clock, secret=secret, workers_alive=lambda: pool.alive
         )
@@ -192,6 +192,49 @@ def _listen(host: str, port: int) -> socket.socket:
         raise
     listener.setblocking(False)
     return listener
+
+
+class Pools:
+    """The workers that make videos here, and the one that has them made elsewhere."""
+
+    def __init__(self, settings: Settings, *, on_exit: Callable[[str], Awaitable[bool]]) -> None:
+        self._loops = settings.remote_running
+        self._on_exit = on_exit
+        self._shared = Shared(self._loops, within=10.0 + 2 * settings.lease_seconds)
+        command, environment = _worker_command(settings), _worker_environment(settings)
+        self._makers = ProcessPool(command, assembly.workers_here(settings), on_exit=on_exit, env=environment)
+        relaying = [*command, "--forward", str(self._loops)]
+        self._relays = ProcessPool(
+            relaying, assembly.relays(settings), on_exit=self._relay_ended, env=environment, initial="r"
+        )
+
+    @property
+    def alive(self) -> int:
+        """How many processes there are now."""
+        return self._makers.alive + self._relays.alive
+
+    async def start(self) -> None:
+        await self._makers.start()
+        await self._relays.start()
+
+    def kill(self, worker: str) -> None:
+        """End the process that ``worker`` is, or lives in where all who do are to be ended."""
+        process = process_of(worker)
+        if process == worker:
+            self._makers.kill(worker)
+        elif self._shared.beyond_reach(worker):
+            self._relays.kill(process)
+
+    async def drain(self, seconds: float) -> None:
+        await asyncio.gather(self._makers.drain(seconds), self._relays.drain(seconds))
+
+    async def stop(self) -> None:
+        await asyncio.gather(self._makers.stop(), self._relays.stop())
+
+    async def _relay_ended(self, name: str) -> bool:
+        """All workers in it ended with it."""
+        self._shared.ended(name)
+        return any([await self._on_exit(worker) for worker in worker_names(name, self._loops)])
 
 
 def _worker_command(settings: Settings) -> list[str]:

@@ -34,11 +34,14 @@ from kf2v.catalog.models import MODELS
 from kf2v.catalog.prices import read_prices
 from kf2v.net.guard import AllowedHosts
 
+#: the engine that has videos made elsewhere
+REMOTE = "remote"
+
 #: where settings are looked for, the first one wins
 FILES = (Path("kf2v.toml"), Path(platformdirs.user_config_dir("kf2v")) / "config.toml")
 
 #: keys of others that workers ask with
-ASKED_WITH = ("rewrite_api_key", "moderation_api_key")
+ASKED_WITH = ("rewrite_api_key", "moderation_api_key", "remote_api_key")
 
 #: addresses that mean every interface, and the one by which this machine reaches itself
 LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  looked up, not bound
@@ -170,6 +173,25 @@ class Settings(BaseSettings):
     engine: str = "morph"
     #: what makes them where that engine cannot work on this machine; empty: nothing does, and the server does not start
     fallback_engine: str = "morph"
+    #: which engines make which model, by model name, in the order in which they are asked; ``*`` is every other model.
+    #: Empty: ``engine`` makes all, and ``fallback_engine`` where it cannot
+    routes: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    #: after how many failures in a row new tasks go past an engine that is out of order
+    breaker_failures: int = Field(default=3, ge=1)
+    #: seconds after which it is tried again with one of them
+    breaker_cooldown: float = Field(default=60.0, gt=0)
+    #: where the engine ``remote`` has videos made: the base URL of another endpoint of this API
+    remote_base_url: str | None = None
+    #: the key it is asked with
+    remote_api_key: SecretStr | None = None
+    #: how models are called there, by their name here; the same where none is said
+    remote_models: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
+    #: how many tasks are there at once
+    remote_running: int = Field(default=2, ge=1, le=256)
+    #: seconds that one answer from there may take
+    remote_timeout: float = Field(default=30.0, gt=0)
+    #: seconds that it may be away before another engine is asked, or the task fails
+    remote_patience: float = Field(default=20.0, ge=0)
     #: what models of the wan engine run on, by model name: a variant that ``kf2v models list`` shows, a directory,
     #: a name on the hub, or all of it in detail; models that are not named run on the first variant of theirs
     wan_weights: dict[str, WanChoice] = Field(default_factory=dict)
@@ -327,6 +349,37 @@ class Settings(BaseSettings):
             raise ValueError("rewriter openai needs rewrite_base_url and rewrite_model")
         return self
 
+    @property
+    def by_route(self) -> bool:
+        """Whether a task's job names who comes after its engine, rather than that each worker has another stand in."""
+        return bool(self.routes) or REMOTE in (self.engine, self.fallback_engine)
+
+    @property
+    def routing(self) -> dict[str, tuple[str, ...]]:
+        """Engines by model, in their order; ``*`` is every model that is not named."""
+        alone = not self.by_route or self.fallback_engine in ("", self.engine)
+        usual = (self.engine,) if alone else (self.engine, self.fallback_engine)
+        return {"*": usual} | self.routes
+
+    @property
+    def engines(self) -> frozenset[str]:
+        """All engines that any task may be for."""
+        return frozenset(engine for route in self.routing.values() for engine in route)
+
+    @model_validator(mode="after")
+    def _has_somebody_to_forward_to(self) -> Self:
+        key = self.remote_api_key
+        if REMOTE in self.engines and not (self.remote_base_url and key and key.get_secret_value().strip()):
+            raise ValueError("engine remote needs remote_base_url and remote_api_key")
+        return self
+
+    @field_validator("routes", "remote_models")
+    @classmethod
+    def _models_there_are(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if strangers := sorted(value.keys() - MODELS.keys() - {"*"}):
+            raise ValueError(f"should name models among {', '.join(MODELS)}, not {', '.join(strangers)}")
+        return value
+
     @field_validator("wan_weights")
     @classmethod
     def _known_models(cls, value: dict[str, str | WanWeights]) -> dict[str, str | WanWeights]:
@@ -356,7 +409,7 @@ class Settings(BaseSettings):
             raise ValueError(f"moderation {outside[0]} needs moderation_url")
         return self
 
-    @field_validator("public_url", "rewrite_base_url", "moderation_url")
+    @field_validator("public_url", "rewrite_base_url", "moderation_url", "remote_base_url")
     @classmethod
     def _trim_url(cls, value: str | None) -> str | None:
         if value is None or not value.strip():

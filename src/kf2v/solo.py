@@ -1,5 +1,6 @@
 """One video with no server at all: the same rules and the same recipe, in this process."""
 
+import secrets
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +11,10 @@ from kf2v.admission.rules import RULES, known_model
 from kf2v.blobs.memory import MemoryBlobs
 from kf2v.catalog.models import AREAS
 from kf2v.catalog.regions import REGIONS
+from kf2v.errors import AlgorithmError, OutOfOrder
 from kf2v.moderation import Exhibit
 from kf2v.pipeline.progress import overall
-from kf2v.settings import Settings
+from kf2v.settings import REMOTE, Settings
 from kf2v.tasks import FrameSource, Job, Lease, Outcome
 from kf2v.wire import Submission
 
@@ -49,7 +51,7 @@ def make_video(
     resolution = submission.resolution or model.default_resolution
     job = Job(
         model=model.name,
-        engine=settings.engine,
+        engine=settings.routing.get(model.name, settings.routing["*"])[0],
         first=FrameSource(kind="blob", place="inputs/solo/first"),
         last=FrameSource(kind="blob", place="inputs/solo/last"),
         prompt=submission.prompt,
@@ -65,9 +67,12 @@ def make_video(
     blobs.put(job.first.place, first)
     blobs.put(job.last.place, last)
     with tempfile.TemporaryDirectory(prefix="kf2v-") as scratch:
-        recipe = assembly.build_recipe(settings, blobs=blobs, scratch=Path(scratch))
-        lease = Lease(task_id="solo", attempt=1, worker="solo", until=0, job=job)
-        outcome = recipe.produce(lease, _Told(on_progress))
+        build = assembly.build_relay if job.engine == REMOTE else assembly.build_recipe
+        lease = Lease(task_id=f"solo-{secrets.token_hex(8)}", attempt=1, worker="solo", until=0, job=job)
+        try:
+            outcome = build(settings, blobs=blobs, scratch=Path(scratch)).produce(lease, _Told(on_progress))
+        except OutOfOrder as error:  # who asks is the owner, who may know why
+            raise AlgorithmError(f"{error.sentence} {error.reason}") from error
     if outcome.video is not None:
         _write_whole(out, blobs.read(outcome.video.key))
     return job, outcome

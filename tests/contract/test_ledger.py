@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from assignments import a_task
+from assignments import a_job, a_task
 from backroom import PATIENCE, Backroom, backroom
 from kf2v.clock import SECOND
 from kf2v.store import Settled
@@ -142,6 +142,35 @@ def test_what_is_handed_back_waits_again_uncharged(shop: Shop) -> None:
     second = shop.ledger.claim("w1", engines=STILL)
     assert second is not None
     assert second.attempt == 2
+
+
+def test_what_an_engine_cannot_do_waits_for_the_next_one(shop: Shop) -> None:
+    job = a_job(fallbacks=("morph",))
+    task = shop.room.order(a_task(submitted_at=NOON, job=job))
+    lease = shop.ledger.claim("w1", engines=STILL)
+    assert lease is not None
+    assert lease.job.fallbacks == ("morph",)
+    assert shop.ledger.reroute(lease, "nobody answers: 参数")
+    row = shop.room.now(task)
+    assert (row.state, row.job.engine, row.charged) == (State.REQUEUED, "morph", 0)
+    assert not shop.ledger.reroute(lease, "asked twice, because an answer got lost")
+
+
+def test_where_no_other_engine_is_named_the_lease_stays(shop: Shop) -> None:
+    shop.room.order(a_task(submitted_at=NOON))
+    lease = shop.ledger.claim("w1", engines=STILL)
+    assert lease is not None
+    assert not shop.ledger.reroute(lease, "nobody answers")
+    assert shop.ledger.settle(lease, FAILED) is Settled.RECORDED
+
+
+def test_one_can_ask_whether_a_task_is_over(shop: Shop) -> None:
+    task = shop.room.order(a_task(submitted_at=NOON))
+    lease = shop.ledger.claim("w1", engines=STILL)
+    assert lease is not None
+    assert not shop.ledger.over(lease)
+    shop.room.run(shop.room.store.stop(task.id, now=NOON + 1))
+    assert shop.ledger.over(lease)
 
 
 def test_a_worker_that_asks_again_while_it_holds_a_lease_gets_that_one(shop: Shop) -> None:

@@ -1,13 +1,27 @@
 import stat
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from pydantic import SecretStr
 
-from kf2v.assembly import ENGINES, build_engine, build_recipe, kept_secret, lay_out_lists
+from kf2v.assembly import (
+    ENGINES,
+    build_engine,
+    build_engines,
+    build_recipe,
+    kept_secret,
+    lay_out_lists,
+    relays,
+    workers_here,
+)
 from kf2v.blobs.memory import MemoryBlobs
 from kf2v.engines import Engine, EngineUnavailable
 from kf2v.engines.still import Still
 from kf2v.settings import Settings
+from kf2v.video import Frame
+from stage import Notebook, scene
 
 
 def test_a_secret_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
@@ -80,3 +94,37 @@ def test_an_engine_is_built_for_the_seat_of_its_worker(monkeypatch: pytest.Monke
     monkeypatch.setitem(ENGINES, "seated", build)
     build_recipe(Settings(engine="seated"), blobs=MemoryBlobs(), scratch=Path(), seat=3)
     assert seats == [3]
+
+
+def test_with_routes_an_engine_that_cannot_work_says_so_to_each_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ENGINES, "absent", absent)
+    engines = build_engines(Settings(routes={"*": ("absent", "still")}))
+    assert set(engines) == {"absent", "still"}
+    frame = np.zeros((16, 16, 3), np.uint8)
+    with pytest.raises(EngineUnavailable, match=r"There is no GPU\. Plug one in\."):
+        engines["absent"].generate(scene(frame, frame), NoPreview())
+
+
+class NoPreview(Notebook):
+    def show(self, preview: Frame) -> None:
+        del preview
+
+
+def far(**told: Any) -> Settings:
+    return Settings(remote_base_url="https://example.com/api/v1", remote_api_key=SecretStr("sk-far"), **told)
+
+
+@pytest.mark.parametrize(
+    ("settings", "here", "elsewhere"),
+    [
+        (Settings(workers=3), 3, 0),
+        (far(engine="remote", fallback_engine="", workers=3), 0, 1),
+        (far(engine="remote", workers=3), 3, 1),
+        (far(engine="remote", workers=0), 0, 1),
+        (far(workers=1), 1, 0),
+    ],
+)
+def test_there_are_processes_for_what_is_made_here_and_one_for_what_is_made_elsewhere(
+    settings: Settings, here: int, elsewhere: int
+) -> None:
+    assert (workers_here(settings), relays(settings)) == (here, elsewhere)

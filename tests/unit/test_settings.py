@@ -1,5 +1,6 @@
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -26,6 +27,10 @@ def test_what_a_server_was_told_reaches_its_workers(monkeypatch: pytest.MonkeyPa
             "*": {"running": 1},
             "studio 1": {"spend_per_day": "20.10", "currency": "USD", "models": {"wan2.2-kf2v-flash": {"waiting": 5}}},
         },
+        routes={"wan2.2-kf2v-flash": ("wan", "remote", "morph"), "*": ("morph",)},
+        remote_base_url="https://example.com/api/v1/",
+        remote_api_key=SecretStr("sk-of-the-far-side"),
+        remote_models={"wan2.1-kf2v-plus": "wanx2.1-kf2v-plus"},
         rewrite_extra={"temperature": 0.2, "chat_template_kwargs": {"enable_thinking": False}},
         moderation=("lists", "http"),
         moderation_url="http://127.0.0.1:9000/judge",
@@ -99,3 +104,44 @@ def test_the_address_of_a_language_model_is_one() -> None:
 def test_weights_of_an_unknown_model_are_refused() -> None:
     with pytest.raises(ValueError, match="wan9"):
         Settings(wan_weights={"wan9": "full"})
+
+
+FAR: dict[str, Any] = {"remote_base_url": "https://example.com/api/v1", "remote_api_key": SecretStr("sk-far")}
+
+
+@pytest.mark.parametrize(
+    ("told", "routing"),
+    [
+        ({}, {"*": ("morph",)}),
+        ({"engine": "wan"}, {"*": ("wan",)}),  # another stands in for it within each worker
+        ({"engine": "remote", **FAR}, {"*": ("remote", "morph")}),
+        ({"engine": "remote", "fallback_engine": "", **FAR}, {"*": ("remote",)}),
+        ({"engine": "wan", "fallback_engine": "remote", **FAR}, {"*": ("wan", "remote")}),
+        (
+            {"engine": "wan", "routes": {"wan2.1-kf2v-plus": ("morph",)}},
+            {"*": ("wan", "morph"), "wan2.1-kf2v-plus": ("morph",)},
+        ),
+        ({"routes": {"*": ("wan", "still")}}, {"*": ("wan", "still")}),
+    ],
+)
+def test_every_model_has_an_order_of_engines(told: dict[str, Any], routing: dict[str, tuple[str, ...]]) -> None:
+    assert Settings(**told).routing == routing
+
+
+@pytest.mark.parametrize("missing", ["remote_base_url", "remote_api_key"])
+def test_forwarding_needs_an_address_and_a_key(missing: str) -> None:
+    given = {name: value for name, value in FAR.items() if name != missing}
+    for told in ({"engine": "remote"}, {"routes": {"*": ("remote", "morph")}}):
+        with pytest.raises(ValueError, match="remote_base_url and remote_api_key"):
+            Settings(**told, **given)  # type: ignore[arg-type]
+    assert Settings(**given).routing == {"*": ("morph",)}
+
+
+@pytest.mark.parametrize("routes", [{"wan9": ("morph",)}, {"*": ()}])
+def test_a_route_is_of_a_model_there_is_and_leads_somewhere(routes: dict[str, tuple[str, ...]]) -> None:
+    with pytest.raises(ValueError, match=r"wan9|at least 1"):
+        Settings(routes=routes)
+
+
+def test_the_key_of_the_far_side_is_not_shown() -> None:
+    assert "sk-far" not in repr(Settings(engine="remote", **FAR))

@@ -9,6 +9,7 @@ from typing import Literal
 from kf2v.admission.callers import Caller
 from kf2v.admission.reading import Reading
 from kf2v.admission.receivers import receiver
+from kf2v.admission.routing import Routing
 from kf2v.admission.rules import RULES, granted_model
 from kf2v.blobs import Blobs
 from kf2v.catalog.models import AREAS, MODELS, Model
@@ -39,7 +40,7 @@ class Admission:
     clock: Clock
     retention: Retention
     #: which engine makes the videos
-    engine: str
+    routing: Routing
     reading: Reading
     validation: Literal["strict", "cloud"] = "strict"
     #: hosts that callbacks may lead to whatever their address is
@@ -71,6 +72,7 @@ class Admission:
             if self.validation == "strict":
                 raise
             flaw = Failure(code=error.code, message=error.message)
+        engine, fallbacks = self.routing.route(model.name)
         resolution = model.default_resolution if flaw else submission.resolution or model.default_resolution
         return Task(
             id=task_id,
@@ -85,7 +87,8 @@ class Admission:
             submitted_at=self.clock.now(),
             job=Job(
                 model=model.name,
-                engine=self.engine,
+                engine=engine,
+                fallbacks=fallbacks,
                 first=first,
                 last=last,
                 prompt=submission.prompt,

@@ -194,10 +194,10 @@ def clock(settings: Settings) -> Finding:
 
 def engine(settings: Settings) -> Finding:
     """Whether the engine of these settings can work here, and what does instead where it cannot."""
-    from kf2v.assembly import ENGINES, readiness, shortcomings
+    from kf2v.assembly import known_engines, readiness, shortcomings
 
-    if settings.engine not in ENGINES:
-        fix = f"set KF2V_ENGINE to one of {', '.join(sorted(ENGINES))}"
+    if settings.engine not in known_engines():
+        fix = f"set KF2V_ENGINE to one of {', '.join(sorted(known_engines()))}"
         return Finding(name="engine", state=State.FAIL, detail=f"there is no {settings.engine!r}", fix=fix)
     alone = settings.fallback_engine in ("", settings.engine)
     lacking = readiness(settings)
@@ -276,6 +276,25 @@ def moderation(settings: Settings) -> Finding:
     return Finding(name="moderation", state=State.OK, detail=told + there)
 
 
+def remote(settings: Settings) -> Finding:
+    """Whether the endpoint that tasks are forwarded to answers, and takes our key."""
+    from kf2v.settings import REMOTE
+
+    if REMOTE not in settings.engines:
+        return Finding(name="remote", state=State.OK, detail="no task is forwarded")
+    from kf2v.assembly import build_remote
+    from kf2v.net.dashscope import RemoteError
+
+    detail = f"{settings.remote_base_url}"
+    try:
+        with build_remote(settings).line() as line:
+            line.greet()
+    except RemoteError as error:
+        fix = "see KF2V_REMOTE_BASE_URL (it ends in /api/v1) and KF2V_REMOTE_API_KEY"
+        return Finding(name="remote", state=State.FAIL, detail=f"{detail}: {error}", fix=fix)
+    return Finding(name="remote", state=State.OK, detail=f"{detail} answers and takes the key")
+
+
 CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     python,
     sqlite,
@@ -289,6 +308,7 @@ CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     gpu,
     rewriter,
     moderation,
+    remote,
     engine,
 )
 

@@ -69,19 +69,34 @@ def check_engine(settings: Settings) -> None:
 
     Raises CommandFailed if there is no engine of that name, or it cannot work here and nothing stands in.
     """
-    from kf2v.assembly import ENGINES, readiness
+    from kf2v.assembly import known_engines, readiness
 
-    for field, name in (("engine", settings.engine), ("fallback_engine", settings.fallback_engine)):
-        if name not in ENGINES and (name or field == "engine"):
-            known = ", ".join(sorted(ENGINES))
+    routed = [("routes", name) for route in settings.routes.values() for name in route]
+    for field, name in (("engine", settings.engine), ("fallback_engine", settings.fallback_engine), *routed):
+        if name not in known_engines() and (name or field != "fallback_engine"):
+            known = ", ".join(sorted(known_engines()))
             raise CommandFailed("InvalidSetting", f"{field}: should be one of {known}, got {name!r}")
+    if settings.by_route:
+        return _tell_of_absent(settings)
     lacking = readiness(settings)
     if lacking is None:
-        return
+        return None
     if settings.fallback_engine in ("", settings.engine):
         raise CommandFailed("EngineUnavailable", lacking.reason, exit=Exit.GENERAL, fix=lacking.fix)
     say(f"{settings.engine} cannot work here, {settings.fallback_engine} stands in: {lacking.reason}")
     say(f"fix: {lacking.fix}")
+    return None
+
+
+def _tell_of_absent(settings: Settings) -> None:
+    """Say which of the routes' engines cannot work here; tasks go on to the next one from there."""
+    from kf2v.assembly import readiness
+
+    for engine in sorted(settings.engines):
+        lacking = readiness(settings, engine)
+        if lacking is not None:
+            say(f"{engine} cannot work here, its tasks go on to the next engine of their route: {lacking.reason}")
+            say(f"fix: {lacking.fix}")
 
 
 def _cannot_start(error: OSError, settings: Settings) -> CommandFailed:

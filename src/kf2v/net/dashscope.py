@@ -30,19 +30,35 @@ ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELED", "UNKNOWN"})
 #: seconds; the server holds nothing for longer, uploads of 10 MB over a slow line may take their time
 TIMEOUT = httpx2.Timeout(connect=10.0, read=60.0, write=60.0, pool=10.0)
 
+#: what is raised before anything of a request has left
+_UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
 _OK = 200
 _TOO_MANY_REQUESTS = 429
+_SERVER_ERROR = 500
 _CREATE = "services/aigc/image2video/video-synthesis"
 
 
 class RemoteError(Exception):
     """Something other than the wanted answer. ``status`` is the HTTP status, None where there was none."""
 
-    def __init__(self, code: str, message: str, *, request_id: str = "", status: int | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        request_id: str = "",
+        status: int | None = None,
+        doubtful: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
         self.code = code
         self.message = message
         self.request_id = request_id
         self.status = status
+        #: whether the endpoint may have done all the same what it was asked
+        self.doubtful = doubtful
+        #: seconds after which the endpoint wants to be asked again, where it said so
+        self.retry_after = retry_after
         super().__init__(f"{code}: {message}")
 
 
@@ -123,13 +139,17 @@ class DashScope:
     endpoint is always asked directly. No redirect of the API is followed, because the key would travel along.
     """
 
-    def __init__(self, base_url: str, api_key: str, *, timeout: httpx2.Timeout = TIMEOUT) -> None:
-        """``base_url`` ends in ``/api/v1``, with or without a slash. Raises Unreachable if it is no URL."""
+    def __init__(self, base_url: str, api_key: str, *, timeout: httpx2.Timeout | float = TIMEOUT) -> None:
+        """``base_url`` ends in ``/api/v1``, with or without a slash; ``timeout`` as a number is in seconds, for each
+        step of a request. Raises Unreachable if it is no URL.
+        """
         self.base_url = base_url.rstrip("/")
         self._timeout = timeout
         self._tls = httpx2.create_ssl_context()  # takes 20 ms, so all connections share it
         self._api = self._client(self.base_url, base_url=self.base_url + "/")
         self._api.headers["Authorization"] = f"Bearer {api_key}"
+        #: what the endpoint called itself in its last answer; empty where it says nothing
+        self.software = ""
 
     def __enter__(self) -> Self:
         return self
@@ -143,12 +163,14 @@ class DashScope:
         """Let go of the connections."""
         self._api.close()
 
-    def create(self, request: Request) -> Standing:
+    def create(self, request: Request, *, idempotency_key: str | None = None) -> Standing:
         """Order a video; the answer is its first standing. Never repeated by itself: it may cost money.
 
         Raises RemoteError.
         """
         headers = {"X-DashScope-Async": "enable"}
+        if idempotency_key is not None:
+            headers["Idempotency-Key"] = idempotency_key
         if any(url.startswith("oss://") for url in (request.first_frame_url, request.last_frame_url)):
             headers["X-DashScope-OssResourceResolve"] = "enable"
         return _standing(self._ask("POST", _CREATE, json=request.body(), headers=headers))
@@ -259,16 +281,19 @@ class DashScope:
 
     def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         with _translated(self.base_url):
-            answer = _checked(self._api.request(method, path, **options))
+            answer = self._api.request(method, path, **options)
+        self.software = answer.headers.get("server", "")
+        _checked(answer)
         return self._object(answer.content)
 
     def _object(self, content: bytes) -> dict[str, Any]:
         try:
             body: object = msgspec.json.decode(content)
         except msgspec.DecodeError as error:
-            raise Garbled("UnexpectedAnswer", f"{self.base_url} answered with something other than JSON") from error
+            told = f"{self.base_url} answered with something other than JSON"
+            raise Garbled("UnexpectedAnswer", told, doubtful=True) from error
         if not isinstance(body, dict):
-            raise Garbled("UnexpectedAnswer", f"{self.base_url} answered with JSON that is no object")
+            raise Garbled("UnexpectedAnswer", f"{self.base_url} answered with JSON that is no object", doubtful=True)
         return cast("dict[str, Any]", body)
 
     def _client(self, url: str, **options: Any) -> httpx2.Client:
@@ -336,7 +361,7 @@ def _read(answer: dict[str, Any], shape: type[_Shape]) -> _Shape:
     try:
         return msgspec.convert(answer, shape, strict=False)
     except msgspec.ValidationError as error:
-        raise Garbled("UnexpectedAnswer", f"not the answer of this API: {error}") from error
+        raise Garbled("UnexpectedAnswer", f"not the answer of this API: {error}", doubtful=True) from error
 
 
 def _standing(answer: dict[str, Any]) -> Standing:
@@ -355,15 +380,26 @@ def _standing(answer: dict[str, Any]) -> Standing:
 def _checked(answer: httpx2.Response) -> httpx2.Response:
     if answer.status_code == _OK:
         return answer
+    ours = True
     try:
         told = msgspec.json.decode(answer.content, type=_ErrorAnswer)
     except msgspec.DecodeError:
+        ours = False
         told = _ErrorAnswer(
             code=f"HTTP{answer.status_code}",
             message=f"{answer.url.host} answered {answer.status_code} {answer.reason_phrase}".rstrip(),
             request_id=answer.headers.get("x-request-id", ""),
         )
-    raise Refused(told.code, told.message, request_id=told.request_id, status=answer.status_code)
+    pause = answer.headers.get("retry-after", "")
+    raise Refused(
+        told.code,
+        told.message,
+        request_id=told.request_id,
+        status=answer.status_code,
+        # what the API itself refuses it has not done; a gateway that gave up does not know
+        doubtful=answer.status_code >= _SERVER_ERROR and not ours,
+        retry_after=float(pause) if pause.isascii() and pause.isdigit() else None,
+    )
 
 
 @contextlib.contextmanager
@@ -373,11 +409,13 @@ def _translated(url: str) -> Generator[None]:
     try:
         yield
     except httpx2.TimeoutException as error:
-        raise TimedOut("Timeout", f"{place} did not answer in time ({type(error).__name__})") from error
+        told = f"{place} did not answer in time ({type(error).__name__})"
+        raise TimedOut("Timeout", told, doubtful=not isinstance(error, _UNSENT)) from error
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, UnicodeError) as error:
         raise Unreachable("InvalidURL", f"{place} cannot be asked: {error}") from error
     except httpx2.HTTPError as error:
-        raise Unreachable("NetworkError", f"{place} cannot be reached: {error or type(error).__name__}") from error
+        told = f"{place} cannot be reached: {error or type(error).__name__}"
+        raise Unreachable("NetworkError", told, doubtful=not isinstance(error, _UNSENT)) from error
 
 
 def _origin(url: str) -> str:
@@ -390,7 +428,9 @@ def _origin(url: str) -> str:
 
 def _passing(error: RemoteError) -> bool:
     """Whether the next poll may go well."""
-    return isinstance(error, Unreachable | TimedOut) or error.status == _TOO_MANY_REQUESTS or (error.status or 0) >= 500
+    if error.status is None:
+        return isinstance(error, Unreachable | TimedOut)
+    return error.status == _TOO_MANY_REQUESTS or error.status >= _SERVER_ERROR
 
 
 def _endless(pace: Iterable[float]) -> Iterator[float]:

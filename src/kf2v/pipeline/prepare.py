@@ -68,7 +68,7 @@ def decode(data: bytes) -> Frame:
     """
     if len(data) > MAX_BYTES:
         raise InvalidFileSize(f"{InvalidFileSize.sentence} It has {len(data) / 2**20:.2f} MB.")
-    kind = _recognise(data)
+    kind = recognise(data)
     kind.check(data)
     with _one_of_ours(f"It begins like a {kind.name} file but is damaged or incomplete."), _silence():
         image = kind.open(BytesIO(data))
@@ -78,7 +78,8 @@ def decode(data: bytes) -> Frame:
         return np.ascontiguousarray(_upright(_in_srgb(image), _orientation(image)), dtype=np.uint8)
 
 
-def _recognise(data: bytes) -> Kind:
+def recognise(data: bytes) -> Kind:
+    """What kind of file ``data`` begins like. Raises InvalidImageFormat."""
     for kind in KINDS:
         if kind.magic.match(data):
             return kind

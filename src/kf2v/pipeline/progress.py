@@ -5,7 +5,8 @@ Frames are made, retimed, marked and encoded as one stream, so ``render`` stands
 
 from typing import Protocol
 
-#: phase → where it begins and ends in the whole, 0 … 1; shares of time as ``morph`` and ``wan`` spend it, roughly
+#: phase → where it begins and ends in the whole, 0 … 1; shares of time as ``morph``, ``wan`` and ``remote`` spend it,
+#: roughly
 SHARES: dict[str, tuple[float, float]] = {
     "fetch": (0.00, 0.03),
     "moderate": (0.03, 0.04),
@@ -16,6 +17,9 @@ SHARES: dict[str, tuple[float, float]] = {
     "encode": (0.08, 0.11),
     "denoise": (0.11, 0.80),
     "decode": (0.80, 0.98),
+    "send": (0.03, 0.05),
+    "forward": (0.05, 0.95),
+    "receive": (0.95, 0.98),
     "keep": (0.98, 1.00),
 }
 

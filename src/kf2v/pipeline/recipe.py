@@ -3,30 +3,27 @@
 Knows no server, no store and no queue: whoever holds the lease says how it ended.
 """
 
-import errno
-import hashlib
 import io
-import secrets
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 import structlog
 from PIL import Image
 
-from kf2v.blobs import BlobExists, Blobs, NoSuchBlob
+from kf2v.blobs import BlobExists, Blobs
 from kf2v.engines import Engine, EngineUnavailable, Scene, Watch
-from kf2v.errors import AlgorithmError, ApiError, DataInspectionFailed, FrameError, InvalidUrl, ResultUploadError
+from kf2v.errors import AlgorithmError, ApiError, DataInspectionFailed, OutOfOrder
 from kf2v.metering import usage_of
 from kf2v.moderation import Exhibit, Part
 from kf2v.moderation.panel import Panel
-from kf2v.pipeline.prepare import decode
+from kf2v.pipeline.gathering import Fetches, Gathering
+from kf2v.pipeline.keeping import disk_trouble_told, keep, unfinished
 from kf2v.pipeline.progress import Progress
 from kf2v.rewriting import Rewriter
-from kf2v.tasks import FrameSource, Job, Lease, Outcome, Video
+from kf2v.tasks import Job, Lease, Outcome
 from kf2v.video import Clip, Frame, Size, mp4
 from kf2v.video.frames import fit
 from kf2v.video.retime import retime
@@ -34,16 +31,8 @@ from kf2v.video.size import output_size
 from kf2v.video.watermark import Text, Watermark
 
 FPS, COUNT = 30, 150
-#: what a disk says when it is the disk's fault
-DISK_TROUBLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
 
 log = structlog.get_logger(__name__)
-
-
-class Fetches(Protocol):
-    """Gets the bytes behind a stranger's URL. Raises FrameError."""
-
-    def fetch(self, url: str) -> bytes: ...
 
 
 class Recipe:
@@ -64,7 +53,7 @@ class Recipe:
         self._engines = engines
         self._rewriter = rewriter
         self._panel = panel
-        self._fetcher = fetcher
+        self._gathering = Gathering(fetcher, blobs)
         self._blobs = blobs
         self._watermark_text: Text = watermark_text
         self._scratch = scratch
@@ -90,18 +79,18 @@ class Recipe:
 
     def _produced(self, lease: Lease, watch: "_Window") -> Outcome:
         job = lease.job
-        first, last = self._gather(lease, watch)
+        first, last = (picture.frame for picture in self._gathering.pictures(lease, watch))
         self._inspect_frames(lease, first, last, watch)
         size = output_size(first.shape[1], first.shape[0], job.area)
         first, last = fit(first, size), fit(last, size)
         actual_prompt = self._rewrite(lease, first, last, watch)
         scene = _scene(job, first, last, job.prompt if actual_prompt is None else actual_prompt)
-        clip = retime(self._generate(job.engine, scene, watch), fps=FPS, count=COUNT)
+        clip = retime(self._generate(job, scene, watch), fps=FPS, count=COUNT)
         clip = self._marked(clip) if job.watermark else clip
         clip = self._inspected(lease, clip, watch)
         with self._encoded(lease, clip, size) as path:
             watch.report("keep", 0.0)
-            video = self._keep(lease, path, size)
+            video = keep(self._blobs, lease, path, size)
         return Outcome(video=video, actual_prompt=actual_prompt, usage=usage_of(job))
 
     def discard(self, outcome: Outcome) -> None:
@@ -109,33 +98,9 @@ class Recipe:
         if outcome.video is not None:
             self._blobs.delete(outcome.video.key)
 
-    def _gather(self, lease: Lease, watch: Watch) -> tuple[Frame, Frame]:
-        """Both frames, decoded, in the sizes they came in."""
-        watch.report("fetch", 0.0)
-        with _named("first_frame_url"):
-            first = decode(self._bytes_of(lease.job.first, f"inputs/{lease.task_id}/first"))
-        watch.report("fetch", 0.5)
-        with _named("last_frame_url"):
-            last = decode(self._bytes_of(lease.job.last, f"inputs/{lease.task_id}/last"))
-        watch.report("fetch", 1.0)
-        return first, last
-
-    def _bytes_of(self, source: FrameSource, kept_as: str) -> bytes:
-        """The frame's bytes; fetched ones are kept, so that another attempt sees the same, changed or gone since."""
-        if source.kind == "blob":
-            try:
-                return self._blobs.read(source.place)
-            except NoSuchBlob as error:
-                raise InvalidUrl(f"{InvalidUrl.sentence} The uploaded file is there no longer.") from error
-        try:
-            return self._blobs.read(kept_as)
-        except NoSuchBlob:
-            data = self._fetcher.fetch(source.place)
-        try:
-            self._blobs.put(kept_as, data)
-        except BlobExists:
-            return self._blobs.read(kept_as)
-        return data
+    def abandon(self, lease: Lease) -> None:
+        """Nothing: what was made here ends with the work."""
+        del lease
 
     def _inspect_frames(self, lease: Lease, first: Frame, last: Frame, watch: "_Window") -> None:
         """Both frames as they came. Raises DataInspectionFailed."""
@@ -159,13 +124,14 @@ class Recipe:
             self._panel.read(actual, _exhibit(lease, "actual_prompt"), watch.tick)
         return actual
 
-    def _generate(self, engine: str, scene: Scene, watch: Watch) -> Clip:
-        """Raises AlgorithmError where the engine has nothing to make this scene of; its owner reads why in the log."""
+    def _generate(self, job: Job, scene: Scene, watch: Watch) -> Clip:
+        """Raises OutOfOrder where the engine has nothing to make this scene of; its owner reads why in the log."""
         try:
-            return self._engines[engine].generate(scene, watch)
+            return self._engines[job.engine].generate(scene, watch)
         except EngineUnavailable as error:
-            log.error("engine cannot make this", engine=engine, model=scene.model, reason=error.reason, fix=error.fix)
-            raise AlgorithmError from error
+            tell = log.warning if job.fallbacks else log.error
+            tell("engine cannot make this", engine=job.engine, model=job.model, reason=error.reason, fix=error.fix)
+            raise OutOfOrder(error.reason) from error
 
     def _marked(self, clip: Clip) -> Clip:
         mark = Watermark(self._watermark_text, clip.size)
@@ -196,24 +162,14 @@ class Recipe:
     @contextmanager
     def _encoded(self, lease: Lease, clip: Clip, size: Size) -> Generator[Path]:
         """The clip as a checked file in ``scratch``, gone afterwards, with whatever a dead attempt left there."""
-        self._scratch.mkdir(parents=True, exist_ok=True)
-        for leftover in self._scratch.glob(f"{lease.task_id}-*.mp4"):
-            leftover.unlink(missing_ok=True)
-        path = self._scratch / f"{lease.task_id}-{lease.attempt}.mp4"
+        path = unfinished(self._scratch, lease)
         try:
-            with _kept():
+            with disk_trouble_told():
                 mp4.write(path, clip)
             _check(path, size)
             yield path
         finally:
             path.unlink(missing_ok=True)
-
-    def _keep(self, lease: Lease, path: Path, size: Size) -> Video:
-        key = f"videos/{lease.task_id}/{lease.attempt}-{secrets.token_hex(8)}.mp4"
-        with _kept():
-            digest, length = _digest(path)
-            self._blobs.adopt(key, path)
-        return Video(key=key, digest=digest, size=length, width=size.width, height=size.height)
 
 
 def _exhibit(lease: Lease, part: Part, number: int | None = None) -> Exhibit:
@@ -292,29 +248,3 @@ def _check(path: Path, size: Size) -> None:
     )
     if found != promised:
         raise AlgorithmError from ValueError(f"the file should be {promised}, not {found}")
-
-
-def _digest(path: Path) -> tuple[str, int]:
-    """SHA-256 (hexadecimal) and length in bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size
-
-
-@contextmanager
-def _named(field: str) -> Generator[None]:
-    """Frame errors from inside say which frame they are about."""
-    try:
-        yield
-    except FrameError as error:
-        raise type(error)(f"{error.message} ({field})") from error
-
-
-@contextmanager
-def _kept() -> Generator[None]:
-    """A disk that does not take a video is no fault of the engine's."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in DISK_TROUBLE:
-            raise ResultUploadError from error
-        raise

@@ -56,7 +56,7 @@ class App:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id)]
+                message["headers"] = [*message["headers"], (b"server", b"kf2v"), (b"x-request-id", request_id)]
             await send(message)
 
         try:

@@ -42,6 +42,14 @@ def backstage(desk: Desk, owners: Iterable[Route] = ()) -> Backstage:
         given = wire.parse(wire.HandBack, await request.body())
         return _answer(await desk.hand_back(given.task_id, given.attempt))
 
+    async def reroute(request: Request) -> Response:
+        asked = wire.parse(wire.Reroute, await request.body())
+        return _answer(await desk.reroute(asked.task_id, asked.attempt, asked.reason))
+
+    async def over(request: Request) -> Response:
+        asked = wire.parse(wire.Over, await request.body())
+        return _answer(await desk.over(asked.task_id))
+
     return Starlette(
         routes=[
             Route("/claim", claim, methods=["POST"]),
@@ -49,6 +57,8 @@ def backstage(desk: Desk, owners: Iterable[Route] = ()) -> Backstage:
             Route("/settle", settle, methods=["POST"]),
             Route("/hand_back", hand_back, methods=["POST"]),
             *owners,
+            Route("/reroute", reroute, methods=["POST"]),
+            Route("/over", over, methods=["POST"]),
         ],
         exception_handlers={ApiError: _refuse},
     )

@@ -23,6 +23,7 @@ from collections.abc import Callable
 
 import structlog
 
+from kf2v.admission.routing import Routing
 from kf2v.clock import Clock
 from kf2v.errors import AlgorithmError, ApiError, TaskTimeout
 from kf2v.store import Settled, Store
@@ -46,6 +47,7 @@ class Desk:
         lease_ms: int,
         max_attempts: int,
         task_timeout_ms: int,
+        routing: Routing | None = None,
         patience: float = 5.0,
         caps: Caps = unlimited,
         on_end: Callable[[], None] = lambda: None,
@@ -57,6 +59,7 @@ class Desk:
         self._lease = lease_ms
         self._cap = max_attempts
         self._timeout = task_timeout_ms
+        self._routing = routing
         self._patience = patience
         self._caps = caps
         self._on_end = on_end
@@ -140,7 +143,35 @@ class Desk:
         log.info("task settled", task_id=task_id, attempt=attempt, settled=settled.value, code=code)
         self.work_arrived()
         self._on_end()
+        if self._routing is not None and settled is Settled.RECORDED and outcome.video is not None:
+            task = await self._store.get(task_id)
+            if task is not None:
+                self._routing.worked(task.job.engine, task.job.model)
         return settled
+
+    async def reroute(self, task_id: str, attempt: int, reason: str) -> bool:
+        """The engine of the task is out of order: it waits for the next one its job names, uncharged.
+
+        False if there is none, or the lease is gone.
+        """
+        task = await self._store.get(task_id)
+        if task is None or task.attempt != attempt or task.state is not State.RUNNING:
+            return False
+        if self._routing is not None:
+            self._routing.failed(task.job.engine, task.job.model)
+        moved = await self._store.reroute(task_id, attempt)
+        if moved is None:
+            return False
+        engine, instead = task.job.engine, moved.job.engine
+        log.warning("task rerouted", task_id=task_id, engine=engine, instead=instead, reason=reason)
+        await self._store.note(task_id, f"{engine} cannot make this, {instead} does: {reason}", now=self._clock.now())
+        self.work_arrived()
+        return True
+
+    async def over(self, task_id: str) -> bool:
+        """Whether nobody will work on the task any more."""
+        task = await self._store.get(task_id)
+        return task is None or task.state.final
 
     async def hand_back(self, task_id: str, attempt: int) -> bool:
         """The worker has to go; the task waits again, uncharged. False if the lease was gone."""

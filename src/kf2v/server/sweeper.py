@@ -51,8 +51,8 @@ class Sweeper:
         return forgotten
 
     async def sweep_orphans(self) -> int:
-        """Delete old videos and frames whose task is gone, or settled with another file, previews of what is settled,
-        uploads that never got a row, and what interrupted writes left; returns how many those were."""
+        """Delete old videos and frames whose task is gone, or settled with another file, previews and errands of
+        what is settled, uploads that never got a row, and what interrupted writes left; returns how many those were."""
         before = self._clock.now() - ORPHAN_AGE
         partial = await asyncio.to_thread(lambda: self._blobs.forget_partial(before=before))
         orphans: list[str] = []
@@ -67,7 +67,7 @@ class Sweeper:
     def _old_keys(self, before: int) -> list[str]:
         return [
             blob.key
-            for prefix in ("videos/", "inputs/", "previews/")
+            for prefix in ("videos/", "inputs/", "previews/", "remote/")
             for blob in self._blobs.walk(prefix)
             if blob.modified_at <= before and blob.key.count("/") == 2
         ]

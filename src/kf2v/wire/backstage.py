@@ -3,6 +3,7 @@
 No public surface: both ends come from the same installation, so it has no version and may change with any release.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -12,6 +13,9 @@ from kf2v.errors import BodyInvalid
 from kf2v.tasks import Outcome
 
 T = TypeVar("T")
+
+#: between the name of a process and the number of a worker in it
+_MARK = "."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,33 @@ class HandBack:
 
     task_id: str
     attempt: int
+
+
+def worker_names(process: str, count: int) -> Sequence[str]:
+    """What the ``count`` workers are called that live together in one process."""
+    return [f"{process}{_MARK}{number}" for number in range(1, count + 1)]
+
+
+def process_of(worker: str) -> str:
+    """The process that ``worker`` is, or lives in."""
+    return worker.partition(_MARK)[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reroute:
+    """My engine is out of order, another shall make it. The answer is whether another will."""
+
+    task_id: str
+    attempt: int
+    #: for the owner
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Over:
+    """Has it ended? The answer is whether nobody will work on it any more."""
+
+    task_id: str
 
 
 def parse(kind: type[T], body: bytes) -> T:

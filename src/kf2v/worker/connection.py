@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 class Connection:
     """The ``Ledger`` behind ``socket``. May be used from several threads at once.
 
-    All four calls mean the same when repeated: a claim gives what it gave, a settlement says that it was repeated.
+    All calls mean the same when repeated: a claim gives what it gave, a settlement says that it was repeated.
     So a call that got no answer, or an answer that the server is in trouble, is made again until it is answered or
     ``limit`` seconds have passed.
     """
@@ -48,6 +48,13 @@ class Connection:
 
     def hand_back(self, lease: Lease) -> None:
         self._ask("/hand_back", wire.HandBack(task_id=lease.task_id, attempt=lease.attempt))
+
+    def reroute(self, lease: Lease, reason: str) -> bool:
+        asked = wire.Reroute(task_id=lease.task_id, attempt=lease.attempt, reason=reason)
+        return wire.parse(bool, self._ask("/reroute", asked))
+
+    def over(self, lease: Lease) -> bool:
+        return wire.parse(bool, self._ask("/over", wire.Over(task_id=lease.task_id)))
 
     def _ask(self, path: str, message: object) -> bytes:
         body = wire.render(message)

@@ -1,4 +1,4 @@
-"""The four calls a worker makes. Who answers them, and over what, it does not know."""
+"""The calls a worker makes. Who answers them, and over what, it does not know."""
 
 from typing import Protocol
 
@@ -24,6 +24,14 @@ class Ledger(Protocol):
 
     def hand_back(self, lease: Lease) -> None:
         """Give the task back uncharged, because this worker was asked to stop."""
+        ...
+
+    def reroute(self, lease: Lease, reason: str) -> bool:
+        """The lease's engine is out of order: another shall make it. False if no other can, or the lease is gone."""
+        ...
+
+    def over(self, lease: Lease) -> bool:
+        """Whether the task has ended, whoever ended it, so that no other attempt will come."""
         ...
 
 

@@ -1,12 +1,14 @@
 """Claim, make, settle: a worker's life. What is made, and who keeps the ledger, it does not know."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from queue import Queue
+from threading import Thread
 from typing import Protocol
 
 import structlog
 
-from kf2v.errors import AlgorithmError, ApiError, Canceled, ProcessRuined
+from kf2v.errors import AlgorithmError, ApiError, Canceled, OutOfOrder, ProcessRuined
 from kf2v.pipeline.progress import Progress
 from kf2v.store import Settled
 from kf2v.tasks import Failure, Lease, Outcome
@@ -30,6 +32,10 @@ class Production(Protocol):
 
     def discard(self, outcome: Outcome) -> None:
         """Throw away what ``outcome`` brought."""
+        ...
+
+    def abandon(self, lease: Lease) -> None:
+        """End what goes on elsewhere for ``lease``: its task has ended without it. Raises nothing."""
         ...
 
 
@@ -87,17 +93,24 @@ class Loop:
                 log.info("work called off", task_id=lease.task_id, attempt=lease.attempt, lost=watch.lost)
                 if not watch.lost:
                     self._ledger.hand_back(lease)
+                elif self._ledger.over(lease):
+                    self._production.abandon(lease)
                 return
+            except OutOfOrder as error:
+                log.warning("engine out of order", task_id=lease.task_id, engine=lease.job.engine, reason=error.reason)
+                if self._ledger.reroute(lease, error.reason):
+                    return
+                outcome = Outcome(failure=Failure(code=error.code, message=error.message))
             settled = self._ledger.settle(lease, outcome)
         if settled is Settled.LOST:
             log.warning("lease was lost", task_id=lease.task_id, attempt=lease.attempt)
             self._production.discard(outcome)
 
     def _outcome(self, lease: Lease, progress: Progress) -> Outcome:
-        """How it ended, whatever happened. Only Canceled passes through, and ProcessRuined where that may be."""
+        """How it ended, whatever happened. Canceled and OutOfOrder pass through, and ProcessRuined where it may."""
         try:
             return self._production.produce(lease, progress)
-        except Canceled:
+        except (Canceled, OutOfOrder):
             raise
         except ProcessRuined:
             if self._may_end:
@@ -110,3 +123,28 @@ class Loop:
         except Exception:
             log.exception("task failed unexpectedly", task_id=lease.task_id, attempt=lease.attempt)
             return Outcome(failure=Failure(code=AlgorithmError.code, message=AlgorithmError.sentence))
+
+
+def run_all(loops: Sequence[Loop]) -> None:
+    """Let every one of ``loops`` work until all are stopped, each in a thread of its own but for a single one.
+
+    Raises what the first of them that cannot go on raises, and does not wait for the others then.
+    """
+    if len(loops) == 1:
+        return loops[0].run()
+    ended: Queue[BaseException | None] = Queue()
+
+    def run(loop: Loop) -> None:
+        try:
+            loop.run()
+        except BaseException as error:  # noqa: BLE001  raised where somebody can do something about it
+            ended.put(error)
+        else:
+            ended.put(None)
+
+    for loop in loops:
+        Thread(target=run, args=(loop,), name=loop.name, daemon=True).start()
+    for _ in loops:
+        if (error := ended.get()) is not None:
+            raise error
+    return None

@@ -207,6 +207,7 @@ def test_a_download_cut_short_is_an_error(client: DashScope) -> None:
 
 
 def test_cancel_and_list_speak_the_apis_paths(client: DashScope, endpoint: Endpoint) -> None:
+    endpoint.rows *= 11
     assert client.cancel("task-1") == "r-cancel"
     rows = client.list(page_no=2, status="SUCCEEDED", model_name=None)["data"]
     assert rows[0]["task_id"] == "task-1"
@@ -290,3 +291,56 @@ def test_this_machine_is_recognised(url: str) -> None:
 )
 def test_other_machines_are_not_this_one(url: str) -> None:
     assert not is_loopback(url)
+
+
+@pytest.mark.parametrize(
+    ("answer", "doubtful"),
+    [
+        (Answer(500, b'{"code": "InternalError", "message": "no"}'), False),
+        (Answer(429, b'{"code": "Throttling", "message": "no"}'), False),
+        (Answer(404, b"<html>"), False),
+        (Answer(504, b"<html>"), True),
+        (Answer(200, b"<html>"), True),
+        (Answer(0, b""), True),
+    ],
+)
+def test_an_error_says_whether_it_may_have_been_done_all_the_same(
+    client: DashScope, endpoint: Endpoint, answer: Answer, doubtful: bool
+) -> None:
+    endpoint.instead["POST", "/api/v1/services/aigc/image2video/video-synthesis"] = [answer]
+    with pytest.raises(RemoteError) as caught:
+        client.create(ORDER)
+    assert caught.value.doubtful is doubtful
+
+
+def test_what_never_left_was_not_done(nobody: str) -> None:
+    with DashScope(nobody, KEY) as client, pytest.raises(Unreachable) as caught:
+        client.create(ORDER)
+    assert not caught.value.doubtful
+
+
+@pytest.mark.parametrize(("said", "seconds"), [("7", 7.0), ("soon", None), (None, None)])
+def test_an_error_says_when_to_come_again(
+    client: DashScope, endpoint: Endpoint, said: str | None, seconds: float | None
+) -> None:
+    body = b'{"code": "Throttling.RateQuota", "message": "no"}'
+    headers = {} if said is None else {"Retry-After": said}
+    endpoint.instead["GET", "/api/v1/tasks/task-1"] = [Answer(429, body, headers=headers)]
+    with pytest.raises(Refused) as caught:
+        client.get("task-1")
+    assert caught.value.retry_after == seconds
+
+
+def test_a_create_may_say_that_it_counts_once(client: DashScope, endpoint: Endpoint) -> None:
+    client.create(ORDER)
+    client.create(ORDER, idempotency_key="once")
+    first, second = endpoint.of("POST", "/video-synthesis")
+    assert "idempotency-key" not in first.headers
+    assert second.headers["idempotency-key"] == "once"
+
+
+def test_it_is_remembered_what_the_endpoint_calls_itself(client: DashScope, endpoint: Endpoint) -> None:
+    assert client.software == ""
+    endpoint.software = "kf2v"
+    client.get("task-1")
+    assert client.software == "kf2v"

@@ -3,17 +3,22 @@ from typing import Any
 
 import pytest
 
-from assignments import a_task
+from assignments import a_job, a_task
+from kf2v.admission.routing import Routing
 from kf2v.clock import HOUR, SECOND, ManualClock
 from kf2v.server.desk import SUSPECT, Desk
 from kf2v.server.watchkeeper import keep_watch
 from kf2v.store import Settled
 from kf2v.store.memory import MemoryStore
-from kf2v.tasks import Failure, Lease, Outcome, State, Task
+from kf2v.tasks import Failure, Lease, Outcome, State, Task, Usage, Video
 
 STILL = frozenset({"still"})
 LEASE, TIMEOUT, CAP = 30 * SECOND, HOUR, 3
 PATIENCE = 20.0
+MADE = Outcome(
+    video=Video(key="videos/a/1-b.mp4", digest="0" * 64, size=1, width=832, height=480),
+    usage=Usage(video_duration=5, video_count=1, sr=480),
+)
 FAILED = Outcome(failure=Failure(code="InternalError.Algo", message="no"))
 
 
@@ -28,9 +33,11 @@ class Office:
 
     def reopened(self) -> Desk:
         """Another desk over the same rows, as after a restart."""
+        self.routing = Routing({"*": ("still", "morph")}, clock=self.clock, failures=1)
         self.desk = Desk(
             self.store,
             clock=self.clock,
+            routing=self.routing,
             lease_ms=LEASE,
             max_attempts=CAP,
             task_timeout_ms=TIMEOUT,
@@ -38,8 +45,8 @@ class Office:
         )
         return self.desk
 
-    async def order(self) -> Task:
-        task = a_task(submitted_at=self.clock.now())
+    async def order(self, *, fallbacks: tuple[str, ...] = ()) -> Task:
+        task = a_task(submitted_at=self.clock.now(), job=a_job(fallbacks=fallbacks))
         await self.store.insert(task)
         self.desk.work_arrived()
         return task
@@ -350,3 +357,62 @@ async def test_the_watch_kills_whoever_is_unwelcome_and_survives_a_round_that_fa
     watch.cancel()
     with pytest.raises(asyncio.CancelledError):
         await watch
+
+
+async def test_a_task_whose_engine_is_out_of_order_waits_for_the_next_one_and_says_why() -> None:
+    office = Office()
+    task = await office.order(fallbacks=("morph",))
+    lease = await office.claimed("w1")
+    assert await office.desk.reroute(lease.task_id, lease.attempt, "nobody answers")
+    row = await office.row(task)
+    assert (row.state, row.job.engine, row.job.fallbacks, row.charged) == (State.REQUEUED, "morph", (), 0)
+    assert [note.text for note in await office.store.notes(task.id)] == [
+        "still cannot make this, morph does: nobody answers"
+    ]
+    assert await office.desk.claim("w1", engines=STILL) is None
+    assert await office.desk.claim("w2", engines=frozenset({"morph"})) is not None
+
+
+async def test_without_a_next_one_it_stays_where_it_is() -> None:
+    office = Office()
+    task = await office.order()
+    lease = await office.claimed("w1")
+    assert not await office.desk.reroute(lease.task_id, lease.attempt, "nobody answers")
+    assert (await office.row(task)).state is State.RUNNING
+    assert await office.desk.settle(lease.task_id, lease.attempt, FAILED) is Settled.RECORDED
+
+
+async def test_whoever_lost_the_lease_reroutes_nothing_and_accuses_nobody() -> None:
+    office = Office()
+    await office.order(fallbacks=("morph",))
+    lease = await office.claimed("w1")
+    await office.desk.worker_died("w1")
+    assert not await office.desk.reroute(lease.task_id, lease.attempt, "late")
+    assert not await office.desk.reroute("no-such-task", 1, "late")
+    assert office.routing.state()["still"] == "closed"
+
+
+async def test_the_breaker_hears_of_failures_and_of_videos() -> None:
+    office = Office()
+    await office.order()
+    lease = await office.claimed("w1")
+    await office.desk.reroute(lease.task_id, lease.attempt, "nobody answers")
+    assert office.routing.state()["still"] == "open"
+    await office.desk.settle(lease.task_id, lease.attempt, FAILED)
+    assert office.routing.state()["still"] == "open"
+    await office.order()
+    lease = await office.claimed("w1")
+    await office.desk.settle(lease.task_id, lease.attempt, MADE)
+    assert office.routing.state()["still"] == "closed"
+
+
+async def test_a_task_is_over_when_it_has_ended_or_is_gone() -> None:
+    office = Office()
+    task = await office.order()
+    lease = await office.claimed("w1")
+    assert not await office.desk.over(task.id)
+    await office.desk.hand_back(lease.task_id, lease.attempt)
+    assert not await office.desk.over(task.id)
+    await office.store.stop(task.id, now=office.clock.now())
+    assert await office.desk.over(task.id)
+    assert await office.desk.over("no-such-task")

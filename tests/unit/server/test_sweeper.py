@@ -84,3 +84,16 @@ def test_an_upload_that_never_got_its_row_goes_too(house: House, sweeper: Sweepe
     house.clock.advance(1)
     assert house.run(sweeper.sweep_orphans()) == 1
     assert keys(house) == set()
+
+
+def test_what_is_remembered_of_a_far_task_goes_when_its_task_has_ended(house: House, sweeper: Sweeper) -> None:
+    ended, working = house.created(), house.created()
+    for task_id in (ended, working):
+        house.blobs.put(f"remote/{task_id}/order", b"{}")
+    house.finish(ended)
+    house.start(working)
+    newest = max(blob.modified_at for blob in house.blobs.walk())
+    house.clock.advance(max(0, newest - house.clock.now()) + HOUR)
+    house.run(sweeper.sweep_orphans())
+    assert f"remote/{working}/order" in keys(house)
+    assert f"remote/{ended}/order" not in keys(house)

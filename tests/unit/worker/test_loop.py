@@ -7,11 +7,11 @@ import pytest
 from assignments import a_lease
 from backroom import PATIENCE
 from kf2v.engines import Watch
-from kf2v.errors import AlgorithmError, ApiError, InvalidImageFormat, ProcessRuined, TaskTimeout
+from kf2v.errors import AlgorithmError, ApiError, InvalidImageFormat, OutOfOrder, ProcessRuined, TaskTimeout
 from kf2v.store import Settled
 from kf2v.tasks import Failure, Lease, Outcome, Usage, Video
 from kf2v.worker.ledger import LedgerLost
-from kf2v.worker.loop import Loop
+from kf2v.worker.loop import Loop, run_all
 
 MADE = Outcome(
     video=Video(key="videos/a-task/1-b.mp4", digest="0" * 64, size=1234, width=832, height=480),
@@ -29,6 +29,10 @@ class Book:
         self.answer = settled
         self.settled: list[tuple[int, Outcome]] = []
         self.handed_back: list[int] = []
+        self.rerouted: list[str] = []
+        #: whether another engine takes what is rerouted, and whether tasks have ended
+        self.others = True
+        self.ended = False
         self.beats: list[tuple[str, float]] = []
         self.asked_for: set[frozenset[str]] = set()
         self.when_empty: Callable[[], None] = lambda: None
@@ -51,6 +55,13 @@ class Book:
     def hand_back(self, lease: Lease) -> None:
         self.handed_back.append(lease.attempt)
 
+    def reroute(self, lease: Lease, reason: str) -> bool:
+        self.rerouted.append(reason)
+        return self.others
+
+    def over(self, lease: Lease) -> bool:
+        return self.ended
+
 
 class Bench:
     """A production that does what it was told, and keeps what it threw away."""
@@ -60,6 +71,10 @@ class Bench:
     def __init__(self, work: Callable[[Lease, Watch], Outcome]) -> None:
         self.produce = work
         self.discarded: list[Outcome] = []
+        self.abandoned: list[Lease] = []
+
+    def abandon(self, lease: Lease) -> None:
+        self.abandoned.append(lease)
 
     def discard(self, outcome: Outcome) -> None:
         self.discarded.append(outcome)
@@ -110,6 +125,74 @@ def test_a_known_error_fails_the_task_in_its_own_words(error: ApiError) -> None:
     book = Book(a_lease())
     run(book, Bench(raises(error)))
     assert book.settled == [(1, Outcome(failure=Failure(code=error.code, message=error.message)))]
+
+
+def test_what_an_engine_out_of_order_has_not_begun_is_another_engines() -> None:
+    book = Book(a_lease())
+    run(book, Bench(raises(OutOfOrder("nobody answers"))))
+    assert book.rerouted == ["nobody answers"]
+    assert book.settled == []
+
+
+def test_where_no_other_engine_is_named_it_fails_without_a_word_about_the_inside() -> None:
+    book = Book(a_lease())
+    book.others = False
+    run(book, Bench(raises(OutOfOrder("401 InvalidApiKey"))))
+    assert book.settled == [(1, ALGO)]
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_what_goes_on_elsewhere_is_ended_only_if_the_task_is(ended: bool) -> None:
+    book = Book(a_lease(), holds=False)
+    book.ended = ended
+    bench = Bench(reports_until_called_off)
+    run(book, bench)
+    assert len(bench.abandoned) == ended
+    assert book.handed_back == []
+
+
+def test_what_is_handed_back_goes_on_elsewhere() -> None:
+    book = Book(a_lease())
+    book.ended = True
+    bench = Bench(reports_until_called_off)
+    loop = Loop("w1", ledger=book, production=bench, heartbeat_every=0.001)
+
+    def work(lease: Lease, watch: Watch) -> Outcome:
+        loop.stop(0)
+        return reports_until_called_off(lease, watch)
+
+    bench.produce = work
+    loop.run()
+    assert book.handed_back == [1]
+    assert bench.abandoned == []
+
+
+def test_several_workers_of_one_process_work_at_once_and_end_together() -> None:
+    meet = threading.Barrier(2, timeout=PATIENCE)
+
+    def together(lease: Lease, watch: Watch) -> Outcome:
+        meet.wait()
+        return MADE
+
+    books = [Book(a_lease()), Book(a_lease())]
+    loops = [Loop("r.1", ledger=book, production=Bench(together), heartbeat_every=1.0) for book in books]
+    for book, loop in zip(books, loops, strict=True):
+        book.when_empty = lambda loop=loop: loop.stop(0)
+    run_all(loops)
+    assert [book.settled for book in books] == [[(1, MADE)], [(1, MADE)]]
+
+
+def test_a_process_ends_with_the_first_of_its_workers_that_cannot_go_on() -> None:
+    def lost() -> None:
+        raise LedgerLost("gone")
+
+    book, other = Book(), Book()
+    book.when_empty = lost
+    other.when_empty = lambda: time.sleep(0.01)
+    loops = [Loop("r.1", ledger=each, production=Bench(makes), heartbeat_every=1.0) for each in (book, other)]
+    with pytest.raises(LedgerLost):
+        run_all(loops)
+    loops[1].stop(0)
 
 
 def test_a_ruined_process_ends_with_its_task_unsettled_where_it_may() -> None:

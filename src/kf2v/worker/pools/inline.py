@@ -35,6 +35,10 @@ class Desk(Protocol):
 
     async def hand_back(self, task_id: str, attempt: int) -> bool: ...
 
+    async def reroute(self, task_id: str, attempt: int, reason: str) -> bool: ...
+
+    async def over(self, task_id: str) -> bool: ...
+
 
 class InlineLedger:
     """The ``Ledger`` of threads beside the event loop ``home`` that ``desk`` lives in.
@@ -57,6 +61,12 @@ class InlineLedger:
 
     def hand_back(self, lease: Lease) -> None:
         self._ask(self._desk.hand_back(lease.task_id, lease.attempt))
+
+    def reroute(self, lease: Lease, reason: str) -> bool:
+        return self._ask(self._desk.reroute(lease.task_id, lease.attempt, reason))
+
+    def over(self, lease: Lease) -> bool:
+        return self._ask(self._desk.over(lease.task_id))
 
     def _ask(self, question: Coroutine[Any, Any, T]) -> T:
         try:

@@ -35,13 +35,15 @@ class ProcessPool:
         on_exit: Callable[[str], Awaitable[bool | None]],
         *,
         env: Mapping[str, str] | None = None,
+        initial: str = "w",
         longest_pause: float = 10.0,
         settled_after: float = 5.0,
     ) -> None:
         """``on_exit`` is told the name of each child that ended, before its successor starts, and says whether it
         had work when it did.
 
-        ``env`` is the children's whole environment; None inherits. A child that ends without work within
+        ``env`` is the children's whole environment; None inherits. ``initial`` is how their names begin.
+        A child that ends without work within
         ``settled_after`` seconds of its start, and not for the first time in a row, is replaced after a pause that
         doubles up to ``longest_pause`` seconds. With work, the work is to blame, and others should not wait for it.
         """
@@ -49,6 +51,7 @@ class ProcessPool:
         self._count = count
         self._on_exit = on_exit
         self._env = None if env is None else dict(env)
+        self._initial = initial
         self._longest_pause = longest_pause
         self._settled_after = settled_after
         self._children: dict[str, Process] = {}
@@ -94,7 +97,7 @@ class ProcessPool:
         loop = asyncio.get_running_loop()
         pauses = Pauses(self._longest_pause)
         while not self._draining.is_set():
-            name, began = f"w{seat + 1}-{secrets.token_hex(4)}", loop.time()
+            name, began = f"{self._initial}{seat + 1}-{secrets.token_hex(4)}", loop.time()
             had_work = await self._live(name, seat)
             pauses.ended(early=not had_work and loop.time() - began < self._settled_after)
             with contextlib.suppress(TimeoutError):

@@ -1,0 +1,47 @@
+"""Waiting that can be called off, whatever is waited for."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from threading import Thread
+from typing import TypeVar
+
+#: seconds between two questions whether the work is called off
+OFTEN = 0.2
+#: seconds that what is waited for gets to end, when nobody wants it any more
+LEAVE = 1.0
+
+T = TypeVar("T")
+
+
+def heeding(ask: Callable[[], T], heed: Callable[[], None]) -> T:
+    """What ``ask`` returns or raises, asked in a thread of its own while ``heed`` is called again and again.
+
+    What ``heed`` raises ends the waiting. ``ask`` gets a moment to be done with what it uses, and else goes on unheard.
+    """
+    answer: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(ask())
+        except BaseException as error:  # noqa: BLE001  all of it is the answer
+            answer.set_exception(error)
+
+    Thread(target=run, name="heeding", daemon=True).start()
+    while not answer.done():
+        try:
+            heed()
+        except BaseException:
+            wait([answer], LEAVE)
+            raise
+        wait([answer], OFTEN)
+    return answer.result()
+
+
+def rest(seconds: float, heed: Callable[[], None], sleep: Callable[[float], None] = time.sleep) -> None:
+    """Sleep so long, and call ``heed`` meanwhile."""
+    while seconds > 0:
+        heed()
+        sleep(min(OFTEN, seconds))
+        seconds -= OFTEN
+    heed()

@@ -1,0 +1,165 @@
+"""Two real servers: the near one has its videos made by the far one, and either may die in the middle."""
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clientele import order
+from deployment import KEY, Deployment, deployed, needs_proc, until
+
+from service import Service
+
+pytestmark = needs_proc
+
+SPOKEN_OF = {"PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELED"}
+
+
+@contextmanager
+def pair(home: Path, **settings: str) -> Iterator[tuple[Deployment, Deployment]]:
+    """A near server, not yet started, that forwards to a far one, which runs. Words in prompts steer the far one."""
+    with deployed(home / "far", workers=1) as far:
+        far.sabotage()
+        far.start()
+        forwards = {
+            "engine": "remote",
+            "fallback_engine": "",
+            "remote_base_url": f"{far.url}/api/v1",
+            "remote_api_key": KEY,
+            "drain_seconds": "5",
+        }
+        with deployed(home / "near", workers=1, **{**forwards, **settings}) as near:
+            yield near, far
+
+
+def submitted(service: Service, prompt: str = "a ball rolls", **parameters: Any) -> str:
+    body = order(prompt)
+    body["parameters"] |= parameters
+    reply = service.create(body)
+    assert reply.status == 200, reply.body
+    return reply.json["output"]["task_id"]
+
+
+def listed(service: Service) -> list[dict[str, Any]]:
+    """Every task the server has, newest first."""
+    return service.get("/api/v1/tasks?page_size=100").json["data"]
+
+
+def held(home: Path) -> tuple[str, Path]:
+    """A prompt that keeps the far worker at work until the file is there."""
+    file = home / "go"
+    return f"wait {file}", file
+
+
+def test_a_forwarded_task_is_the_far_ones_video_byte_for_byte(tmp_path: Path) -> None:
+    with pair(tmp_path) as (near, far):
+        service = near.start()
+        told = service.finish(submitted(service, prompt_extend=True, watermark=True))
+        assert told["output"]["task_status"] == "SUCCEEDED", told
+        assert told["usage"] == {"video_duration": 5, "video_count": 1, "SR": 480}
+        (row,) = listed(far.service())
+        there = far.service().task(row["task_id"])["output"]
+        assert told["output"]["actual_prompt"] == there["actual_prompt"]
+        assert told["output"]["orig_prompt"] == there["orig_prompt"] == "a ball rolls"
+        video = service.get(told["output"]["video_url"], key=None).body
+        assert video == far.service().get(there["video_url"], key=None).body
+        assert not near.complaints() + far.complaints()
+        assert KEY not in "\n".join(near.log)
+
+
+def test_what_the_far_side_refuses_or_fails_at_is_told_in_its_words(tmp_path: Path) -> None:
+    with pair(tmp_path, max_attempts="1") as (near, far):
+        service = near.start()
+        told = service.finish(submitted(service, "crash"))["output"]
+        (row,) = listed(far.service())
+        there = far.service().task(row["task_id"])["output"]
+        assert (told["task_status"], told["code"], told["message"]) == ("FAILED", there["code"], there["message"])
+
+
+def test_a_far_server_that_restarts_in_the_middle_is_waited_for(tmp_path: Path) -> None:
+    with pair(tmp_path) as (near, far):
+        service = near.start()
+        prompt, go = held(tmp_path)
+        task_id = submitted(service, prompt)
+        until("the far side works on it", lambda: [r for r in listed(far.service()) if r["status"] == "RUNNING"])
+        far.kill()
+        time.sleep(1.0)
+        go.touch()
+        far.start()
+        assert service.finish(task_id)["output"]["task_status"] == "SUCCEEDED"
+        assert len(listed(far.service())) == 1
+        assert not near.complaints()
+
+
+def test_a_near_server_that_is_killed_in_the_middle_goes_on_with_the_same_far_task(tmp_path: Path) -> None:
+    with pair(tmp_path) as (near, far):
+        prompt, go = held(tmp_path)
+        service = near.start()
+        task_ids = [submitted(service, prompt) for _ in range(3)]
+        for _ in range(3):  # at whatever moment of submitting they are
+            time.sleep(0.4)
+            near.kill()
+            near.start()
+        until("two are there, which is what may be there at once", lambda: len(listed(far.service())) == 2)
+        near.kill()
+        go.touch()
+        service = near.start()
+        for task_id in task_ids:
+            assert service.finish(task_id)["output"]["task_status"] == "SUCCEEDED"
+        assert len(listed(far.service())) == 3
+
+
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_relay_that_is_killed_or_frozen_is_replaced_and_its_tasks_go_on(tmp_path: Path, blow: signal.Signals) -> None:
+    with pair(tmp_path, lease_seconds="2") as (near, far):
+        prompt, go = held(tmp_path)
+        service = near.start()
+        task_id = submitted(service, prompt)
+        until("the far side works on it", lambda: [r for r in listed(far.service()) if r["status"] == "RUNNING"])
+        (relay,) = near.workers()
+        relay.send(blow)
+        until("another one is there", lambda: near.workers() and relay not in near.workers())
+        go.touch()
+        assert service.finish(task_id)["output"]["task_status"] == "SUCCEEDED"
+        assert len(listed(far.service())) == 1
+
+
+def test_a_drain_hands_back_at_once_and_leaves_the_far_task_alone(tmp_path: Path) -> None:
+    with pair(tmp_path) as (near, far):
+        prompt, go = held(tmp_path)
+        service = near.start()
+        task_id = submitted(service, prompt)
+        until("the far side works on it", lambda: [r for r in listed(far.service()) if r["status"] == "RUNNING"])
+        assert near.end() == 0
+        go.touch()
+        assert near.start().finish(task_id)["output"]["task_status"] == "SUCCEEDED"
+        assert [row["status"] for row in listed(far.service())] == ["SUCCEEDED"]
+
+
+def test_without_the_far_side_another_engine_makes_it_and_it_is_left_out_for_a_while(tmp_path: Path) -> None:
+    outage = {"fallback_engine": "still", "remote_patience": "0", "breaker_failures": "1", "breaker_cooldown": "5"}
+    with pair(tmp_path, **outage) as (near, far):
+        service = near.start()
+        far.kill()
+        assert service.finish(submitted(service))["output"]["task_status"] == "SUCCEEDED"
+        until("the log says so", lambda: any('"event": "task rerouted"' in line for line in near.log))
+        assert service.finish(submitted(service))["output"]["task_status"] == "SUCCEEDED"
+        assert sum('"event": "task rerouted"' in line for line in near.log) == 1, "the second went past it"
+        far.start()
+        time.sleep(5.0)
+        assert service.finish(submitted(service))["output"]["task_status"] == "SUCCEEDED"
+        until("the log says so", lambda: any('"event": "engine is back"' in line for line in near.log))
+        assert len(listed(far.service())) == 1
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_doctor_says_whether_the_far_side_takes_the_key(tmp_path: Path, right: bool) -> None:
+    with pair(tmp_path, **({} if right else {"remote_api_key": "sk-wrong"})) as (near, _):
+        seen = near.command("doctor").stdout
+        (line,) = (line for line in seen.splitlines() if "  remote  " in line)
+        assert line.startswith("ok" if right else "fail")
+        assert right or "Invalid API-key provided." in line
+        assert "sk-wrong" not in seen
