@@ -3,7 +3,7 @@
 Five figures. Three are of an account and model, as the vendor's are: submissions per second, tasks running at once,
 tasks waiting. Two are sums of money, of an account or of one model of it: what the cloud would have charged in a day
 and in a month, in UTC+8. A sum is compared with what was made, what waits and runs, and the submission itself, so that
-it is never passed, whatever is promised already succeeds.
+it is not passed even if everything that was promised succeeds.
 
 How many run at once is no reason to refuse: it is asked by whoever gives out work, see ``tasks.turns``. How many wait
 is counted by the store, in the transaction that inserts. The other three are judged here, one submission of an account
@@ -12,7 +12,7 @@ after the other, and what is refused counts for nothing.
 
 import asyncio
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from decimal import Decimal
 from functools import partial
 from typing import TypeAlias
 
-from limits import RateLimitItemPerSecond
+from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
@@ -36,7 +36,7 @@ from kf2v.wire.v1.times import CHINA, day_of
 
 #: what the cloud would have charged
 Cost: TypeAlias = Callable[[Iterable[UsageLine], Currency], Decimal]
-
+#: what to call once a submission has become a task
 Count: TypeAlias = Callable[[], Awaitable[object]]
 
 #: the name that means every account of which nothing else is said
@@ -75,6 +75,8 @@ class Limits:
         self._cost = cost
         self._rates = MovingWindowRateLimiter(MemoryStorage())
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        #: how many would rather wait than be refused, by account and model
+        self._patient = Counter[tuple[str, str]]()
 
     def quota(self, account: str, model: str) -> Quota:
         return self._table.quota(account, model)
@@ -109,10 +111,20 @@ class Limits:
                     return
                 frees_at = (await self._rates.get_window_stats(item, account, model)).reset_time
             wait = max(_BREATH, frees_at - time.time())  # the library goes by the machine's clock
-            left = enough - asyncio.get_running_loop().time()
-            if wait > left:
-                raise RateExceeded(f"{RateExceeded.sentence} {model} takes {rate} a second.", retry_after=wait)
+            await self._wait(item, account, model, wait, until=enough)
+
+    async def _wait(self, item: RateLimitItem, account: str, model: str, wait: float, *, until: float) -> None:
+        """Wait for the next turn; RateExceeded if those who wait already will not leave one by then."""
+        line = account, model
+        soonest = wait + self._patient[line] // item.amount
+        if soonest > until - asyncio.get_running_loop().time():
+            told = f"{RateExceeded.sentence} {model} takes {item.amount} a second."
+            raise RateExceeded(told, retry_after=soonest)
+        self._patient[line] += 1
+        try:
             await asyncio.sleep(wait)
+        finally:
+            self._patient[line] -= 1
 
     async def afford(self, task: Task) -> None:
         """Raises QuotaExceeded if ``task`` would cost more than is left of a budget. To be asked within a turn."""

@@ -173,6 +173,17 @@ async def test_nobody_waits_when_it_would_take_too_long() -> None:
     assert sum(isinstance(answer, RateExceeded) for answer in answers) == 5
 
 
+async def test_those_who_wait_already_count_for_those_who_come() -> None:
+    busy = office(limits="cloud")
+    patient = asyncio.create_task(busy.refusals(20, patience=3.5))
+    await asyncio.sleep(0.05)
+    with pytest.raises(RateExceeded) as refusal:
+        await busy.submit(patience=3.5)
+    assert refusal.value.retry_after is not None
+    assert refusal.value.retry_after > 3
+    assert 20 - await patient >= 6
+
+
 async def test_who_is_patient_keeps_nobody_else_waiting() -> None:
     busy = office(limits="cloud")
     await busy.refusals(2)
