@@ -111,7 +111,7 @@ def _spelled(value: object) -> str:
     if isinstance(value, frozenset):
         return ",".join(sorted(map(str, value))) or "-"  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
     if isinstance(value, tuple):
-        return ",".join(map(str, value)) or "off"  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+        return ",".join(map(str, value)) or "-"  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
     if isinstance(value, dict):
         return json.dumps(value) if value else "-"
     return str(value)

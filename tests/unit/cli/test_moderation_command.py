@@ -90,7 +90,7 @@ def test_nobody_is_asked_where_moderation_is_off(kf2v: Kf2v, monkeypatch: pytest
     ran = kf2v("moderation", "check", "gore")
     assert (ran.code, ran.out) == (0, "moderation is off\n")
     rows = [line.split() for line in kf2v("config", "show").out.splitlines()]
-    assert ["moderation", "off", "env", "KF2V_MODERATION"] in rows
+    assert ["moderation", "-", "env", "KF2V_MODERATION"] in rows
 
 
 def test_a_video_made_without_a_server_is_inspected_too(
