@@ -14,7 +14,10 @@ AT_ONCE = 8
 
 
 class Reading:
-    """Asks ``panel`` in threads, a few at once; a prompt waits at most ``patience`` seconds for its turn."""
+    """Asks ``panel`` in threads, a few at once.
+
+    A prompt waits at most ``patience`` seconds for its turn; then only those are asked who need nobody else.
+    """
 
     def __init__(self, panel: Panel, *, patience: float, at_once: int = AT_ONCE) -> None:
         self._panel = panel
@@ -31,21 +34,22 @@ class Reading:
             async with asyncio.timeout(self._patience):
                 await self._places.acquire()
         except TimeoutError:
-            self._panel.undecided(f"no moderator was free within {self._patience:g} s", exhibit)
+            busy = f"too many prompts were waiting for it for {self._patience:g} s"
+            await asyncio.wrap_future(self._begun(prompt, exhibit, busy))
             return
         try:
             await asyncio.wrap_future(self._begun(prompt, exhibit))
         finally:
             self._places.release()
 
-    def _begun(self, prompt: str, exhibit: Exhibit) -> Future[None]:
+    def _begun(self, prompt: str, exhibit: Exhibit, busy: str = "") -> Future[None]:
         """In a thread that no shutdown waits for, unlike those of a pool."""
         outcome = Future[None]()
         outcome.set_running_or_notify_cancel()
 
         def read() -> None:
             try:
-                outcome.set_result(self._panel.read(prompt, exhibit, lambda: None))
+                outcome.set_result(self._panel.read(prompt, exhibit, lambda: None, busy=busy))
             except Exception as error:  # noqa: BLE001  whoever waits is told
                 outcome.set_exception(error)
 

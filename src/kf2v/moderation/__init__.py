@@ -53,6 +53,8 @@ class Moderator(Protocol):
     """
 
     name: str
+    #: whether it asks somebody else, and so may take long
+    elsewhere: bool
 
     def reads(self) -> bool:
         """False while no text could be objected to; quick enough for an event loop."""

@@ -28,6 +28,8 @@ class Service(Protocol):
 class Outside:
     """Asks ``service``; ``timeout`` is in seconds and covers everything, a second try too."""
 
+    elsewhere = True
+
     def __init__(self, service: Service, *, timeout: float, pause: float = PAUSE) -> None:
         self.name = service.name
         self._service = service

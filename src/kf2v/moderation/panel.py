@@ -57,17 +57,25 @@ class Panel:
         """Whether a film's frame of this number, from 0, is to be looked at; the first and the last always are."""
         return number % self._every == 0 or number == of - 1
 
-    def read(self, text: str, exhibit: Exhibit, tick: Tick) -> None:
-        """Raises DataInspectionFailed for a text that may not pass, InternalError where that counts as undecided."""
+    def read(self, text: str, exhibit: Exhibit, tick: Tick, *, busy: str = "") -> None:
+        """Raises DataInspectionFailed for a text that may not pass, InternalError where that counts as undecided.
+
+        ``busy`` says why nobody elsewhere can be asked, if that is so.
+        """
+
+        def ask(one: Moderator) -> Objection | None:
+            if busy and one.elsewhere:
+                raise Undecided(busy)
+            return one.read(text, exhibit, tick) if one.reads() else None
+
         if text.strip():
-            self._hear(exhibit, lambda one: one.read(text, exhibit, tick) if one.reads() else None)
+            self._hear(exhibit, ask)
 
     def look(self, picture: "Frame", exhibit: Exhibit, tick: Tick) -> None:
         """Raises as ``read`` does."""
         self._hear(exhibit, lambda one: one.look(picture, exhibit, tick) if one.looks() else None)
 
-    def undecided(self, why: str, exhibit: Exhibit) -> None:
-        """What nobody could decide on passes, with a line in the log, or raises InternalError."""
+    def _undecided(self, why: str, exhibit: Exhibit) -> None:
         log.warning(
             "moderation did not decide",
             then=self._on_failure,
@@ -93,7 +101,7 @@ class Panel:
             if objection is not None:
                 raise _refusal(moderator, objection, exhibit)
         if silent:
-            self.undecided("; ".join(silent), exhibit)
+            self._undecided("; ".join(silent), exhibit)
 
 
 def _refusal(moderator: Moderator, objection: Objection, exhibit: Exhibit) -> DataInspectionFailed:

@@ -18,8 +18,11 @@ PICTURE = flat(90)
 class Says:
     """A moderator that always says the same, and counts how often it was asked."""
 
-    def __init__(self, answer: Objection | Undecided | None, *, name: str = "one", awake: bool = True) -> None:
+    def __init__(
+        self, answer: Objection | Undecided | None, *, name: str = "one", awake: bool = True, elsewhere: bool = False
+    ) -> None:
         self.name = name
+        self.elsewhere = elsewhere
         self.asked = 0
         self._answer = answer
         self._awake = awake
@@ -149,6 +152,15 @@ def test_what_nobody_decides_on_fails_where_the_owner_wants_that() -> None:
 def test_an_objection_weighs_more_than_somebody_who_cannot_decide(on_failure: Any) -> None:
     with pytest.raises(DataInspectionFailed):
         Panel([Says(Undecided("it is down")), Says(bad())], on_failure=on_failure).read("words", prompt(), silent)
+
+
+def test_while_those_elsewhere_are_busy_the_others_are_asked() -> None:
+    here, there = Says(bad()), Says(None, elsewhere=True)
+    with pytest.raises(DataInspectionFailed):
+        Panel([there, here]).read("words", prompt(), silent, busy="too many")
+    assert (here.asked, there.asked) == (1, 0)
+    with pytest.raises(InternalError):
+        Panel([there], on_failure="fail").read("words", prompt(), silent, busy="too many")
 
 
 def test_work_that_is_called_off_ends_while_somebody_is_waited_for() -> None:

@@ -249,6 +249,7 @@ class Censor:
     """Objects to what a test says, and remembers what it was shown."""
 
     name = "censor"
+    elsewhere = False
 
     def __init__(self, objects: Callable[[Exhibit], bool], *, ground: Any = "inappropriate") -> None:
         self.shown: list[Exhibit] = []

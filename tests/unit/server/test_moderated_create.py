@@ -147,6 +147,16 @@ def test_prompts_that_find_no_moderator_free_in_time_are_undecided(open_house: O
         assert len(censor.heard) < 20
 
 
+def test_the_owners_words_count_while_a_classifier_keeps_everybody_waiting(open_house: Open, words: Path) -> None:
+    with judging(Censor(Hangs())) as censor:
+        house = open_house(**asking(censor, moderation="http,lists", moderation_timeout=0.5))
+
+        async def crowd() -> list[int]:
+            return await asyncio.gather(*(_create(house, "gore") for _ in range(20)))
+
+        assert set(house.run(crowd())) == {400}
+
+
 def _until_it_was_asked_twice(censor: Censor) -> None:
     while len(censor.heard) < 2:
         time.sleep(0.01)
@@ -156,7 +166,7 @@ def _key(house: House) -> dict[str, str]:
     return {"Authorization": f"Bearer {house.key}"}
 
 
-async def _create(house: House) -> int:
+async def _create(house: House, prompt: str = "the camera rises") -> int:
     path = "/api/v1/services/aigc/image2video/video-synthesis"
     headers = {"X-DashScope-Async": "enable", **_key(house)}
-    return (await house.client.post(path, json=submission(), headers=headers)).status_code
+    return (await house.client.post(path, json=submission(input__prompt=prompt), headers=headers)).status_code

@@ -19,6 +19,7 @@ class Lists:
     """Both lists, in files of ``folder`` that may be edited at any time."""
 
     name = "lists"
+    elsewhere = False
 
     def __init__(self, folder: Path, *, distance: int = DISTANCE) -> None:
         self._words = KeptList(folder / WORDS, words.parse)
