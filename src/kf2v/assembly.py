@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
+from pydantic import SecretStr
 
 from kf2v.admission.admit import Admission
 from kf2v.admission.keys import Keys
+from kf2v.admission.reading import Reading
 from kf2v.admission.routing import Routing
 from kf2v.blobs import Blobs
 from kf2v.catalog.models import MODELS
@@ -24,6 +26,8 @@ from kf2v.clock import HOUR, SECOND, Clock, SystemClock
 from kf2v.engines import Engine, EngineUnavailable
 from kf2v.engines.standby import Standby
 from kf2v.links import Signer
+from kf2v.moderation import Moderator
+from kf2v.moderation.panel import BOTH, Panel
 from kf2v.rewriting import Rewriter
 from kf2v.server.app import App
 from kf2v.server.desk import Desk
@@ -38,6 +42,7 @@ from kf2v.server.v1.uploads import Uploads
 from kf2v.server.vitals import Vitals
 from kf2v.settings import REMOTE, Settings
 from kf2v.store import Store
+from kf2v.tasks.job import Side
 from kf2v.tasks.retention import Retention
 from kf2v.wire.v1.media import FRAME_LIMIT
 
@@ -87,12 +92,11 @@ def build_chat(settings: Settings) -> "Chat":
     from kf2v.rewriting.chat.endpoint import Endpoint
     from kf2v.rewriting.rules import Rules
 
-    key = settings.rewrite_api_key
     return Chat(
         Endpoint(
             base_url=settings.rewrite_base_url or "",
             model=settings.rewrite_model.strip(),
-            api_key=key.get_secret_value().strip() if key else "",
+            api_key=_bare(settings.rewrite_api_key),
             extra=settings.rewrite_extra,
         ),
         vision=settings.rewrite_vision,
@@ -100,6 +104,40 @@ def build_chat(settings: Settings) -> "Chat":
         language=settings.rewrite_language,
         notes=Rules().describe,
     )
+
+
+def _lists(settings: Settings) -> Moderator:
+    from kf2v.moderation.lists import Lists
+
+    return Lists(settings.moderation_dir, distance=settings.moderation_picture_distance)
+
+
+def _classifier(settings: Settings) -> Moderator:
+    from kf2v.moderation.classifier import Classifier
+    from kf2v.moderation.outside import Outside
+
+    return Outside(
+        Classifier(settings.moderation_url or "", api_key=_bare(settings.moderation_api_key)),
+        timeout=settings.moderation_timeout,
+    )
+
+
+def _flagging(settings: Settings) -> Moderator:
+    from kf2v.moderation.flagging import Flagging
+    from kf2v.moderation.outside import Outside
+
+    return Outside(
+        Flagging(
+            base_url=settings.moderation_url or "",
+            model=settings.moderation_model.strip(),
+            api_key=_bare(settings.moderation_api_key),
+        ),
+        timeout=settings.moderation_timeout,
+    )
+
+
+def _bare(key: SecretStr | None) -> str:
+    return key.get_secret_value().strip() if key else ""
 
 
 def _wan(settings: Settings, seat: int) -> Engine:
@@ -146,6 +184,14 @@ READINESS: dict[str, Callable[[Settings], EngineUnavailable | None]] = {"wan": _
 #: engines that may be able to make some models and not others: what each of the others lacks
 SHORTCOMINGS: dict[str, Callable[[Settings], dict[str, EngineUnavailable]]] = {"wan": _wan_missing}
 REWRITERS: dict[str, Callable[[Settings], Rewriter]] = {"rules": _rules, "openai": build_chat, "verbatim": _verbatim}
+MODERATORS: dict[str, Callable[[Settings], Moderator]] = {"lists": _lists, "http": _classifier, "openai": _flagging}
+#: what is inspected unasked, by setting
+INSPECTED: dict[str, frozenset[Side]] = {
+    "both": BOTH,
+    "input": frozenset({"input"}),
+    "output": frozenset({"output"}),
+    "request": frozenset(),
+}
 
 
 def retention(settings: Settings) -> Retention:
@@ -158,6 +204,18 @@ def retention(settings: Settings) -> Retention:
 def prepare_data_dir(settings: Settings) -> None:
     """Make the data directory, for its owner only."""
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def lay_out_lists(settings: Settings) -> None:
+    """Blank lists with explanations for the owner to fill, where there are none yet."""
+    from kf2v.moderation.lists import PICTURES, WORDS, blank
+
+    if "lists" not in settings.moderation:
+        return
+    settings.moderation_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in (WORDS, PICTURES):
+        if not (settings.moderation_dir / name).exists():
+            _keep(settings.moderation_dir / name, blank(name))
 
 
 def kept_secret(path: Path, make: Callable[[], str]) -> str:
@@ -275,6 +333,7 @@ def build_front(
         region=region,
         retention=kept,
         routing=routing,
+        reading=Reading(build_panel(settings), patience=settings.moderation_timeout),
         validation=settings.validation,
     )
     reception = Reception(keys)
@@ -429,6 +488,7 @@ def build_relay(settings: Settings, *, blobs: Blobs | None = None, scratch: Path
 
     return Relay(
         remote=build_remote(settings),
+        panel=build_panel(settings),
         fetcher=Fetcher(allow_hosts=settings.fetch_allow_hosts, timeout=settings.fetch_timeout, max_bytes=FRAME_LIMIT),
         blobs=open_blobs(settings) if blobs is None else blobs,
         scratch=scratch or settings.scratch_dir,
@@ -445,6 +505,16 @@ def build_rewriter(settings: Settings) -> Rewriter:
     return Lenient(rewriter) if settings.rewrite_on_failure == "keep" else rewriter
 
 
+def build_panel(settings: Settings) -> Panel:
+    """Who inspects, what of it unasked, and what becomes of what they cannot decide on."""
+    return Panel(
+        [MODERATORS[name](settings) for name in settings.moderation],
+        sides=INSPECTED[settings.moderation_inspects],
+        every=settings.moderation_output_every,
+        on_failure=settings.moderation_on_failure,
+    )
+
+
 def build_recipe(
     settings: Settings, *, blobs: Blobs | None = None, scratch: Path | None = None, seat: int = 0
 ) -> "Recipe":
@@ -458,6 +528,7 @@ def build_recipe(
     return Recipe(
         engines=build_engines(settings, seat=seat),
         rewriter=build_rewriter(settings),
+        panel=build_panel(settings),
         fetcher=Fetcher(allow_hosts=settings.fetch_allow_hosts, timeout=settings.fetch_timeout, max_bytes=FRAME_LIMIT),
         blobs=open_blobs(settings) if blobs is None else blobs,
         watermark_text=settings.watermark_text,

@@ -85,6 +85,7 @@ async def _serve(settings: Settings) -> None:
 
 async def _live(settings: Settings, ending: _Ending) -> None:
     assembly.prepare_data_dir(settings)
+    assembly.lay_out_lists(settings)
     clock, secret = SystemClock(), assembly.signing_secret(settings)
     async with AsyncExitStack() as house:
         store = await assembly.open_store(settings)

@@ -27,6 +27,9 @@ REMOTE = "remote"
 #: where settings are looked for, the first one wins
 FILES = (Path("kf2v.toml"), Path(platformdirs.user_config_dir("kf2v")) / "config.toml")
 
+#: keys of others that workers ask with
+ASKED_WITH = ("rewrite_api_key", "moderation_api_key", "remote_api_key")
+
 #: addresses that mean every interface, and the one by which this machine reaches itself
 LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  looked up, not bound
 
@@ -157,6 +160,25 @@ class Settings(BaseSettings):
     rewrite_language: Literal["en", "zh"] = "en"
     #: more fields for the body of every request to the language model
     rewrite_extra: dict[str, Any] = Field(default_factory=dict)
+    #: who inspects prompts, frames and films, one after the other: the owner's ``lists``, a classifier behind ``http``,
+    #: an endpoint like ``openai``'s moderations; comma-separated, ``off`` for nobody
+    moderation: Annotated[tuple[Literal["lists", "http", "openai"], ...], NoDecode] = ("lists",)
+    #: what is inspected unasked: ``both``, the ``input``, the ``output``, or only what a request asks for
+    moderation_inspects: Literal["both", "input", "output", "request"] = "both"
+    #: bits of 64 in which a picture may differ from a listed one and still be taken for it
+    moderation_picture_distance: int = Field(default=10, ge=0, le=24)
+    #: every so many frames of a film are inspected, and the first and the last
+    moderation_output_every: int = Field(default=10, ge=1, le=149)
+    #: the classifier's address, or the endpoint's, up to what comes before ``/moderations``
+    moderation_url: str | None = None
+    #: the key it asks for, if it asks for one
+    moderation_api_key: SecretStr | None = None
+    #: the model's name at an endpoint like ``openai``'s
+    moderation_model: str = "omni-moderation-latest"
+    #: seconds that one verdict may take, a second try included
+    moderation_timeout: float = Field(default=10.0, gt=0)
+    #: what becomes of what nobody could decide on: it may ``pass``, or ``fail`` with ``InternalError``
+    moderation_on_failure: Literal["pass", "fail"] = "pass"
     #: what the mark says
     watermark_text: Literal["AI-generated", "AI生成"] = "AI-generated"
     #: hours a task and its video are kept after the task ended
@@ -201,6 +223,11 @@ class Settings(BaseSettings):
         """Unfinished files; nothing in it outlives the server that wrote it."""
         return self.data_dir / "scratch"
 
+    @property
+    def moderation_dir(self) -> Path:
+        """The lists of words and pictures that may not pass."""
+        return self.data_dir / "moderation"
+
     def local_url(self, port: int) -> str:
         """How a client on this machine reaches a server of these settings that listens on ``port``."""
         host = LOOPBACK.get(self.host, self.host)
@@ -211,9 +238,11 @@ class Settings(BaseSettings):
 
         The keys that workers ask others with are among them, as they are.
         """
-        asked_with = {"rewrite_api_key": self.rewrite_api_key, "remote_api_key": self.remote_api_key}
-        values = self.model_dump(mode="json", exclude={"api_key", *asked_with}, exclude_none=True)
-        values |= {name: key.get_secret_value() for name, key in asked_with.items() if key is not None}
+        values = self.model_dump(mode="json", exclude={"api_key", *ASKED_WITH}, exclude_none=True)
+        for name in ASKED_WITH:
+            secret: SecretStr | None = getattr(self, name)
+            if secret is not None:
+                values[name] = secret.get_secret_value()
         return {f"KF2V_{name.upper()}": _as_variable(value) for name, value in values.items()}
 
     @field_validator("fetch_allow_hosts", mode="before")
@@ -273,7 +302,24 @@ class Settings(BaseSettings):
             raise ValueError(f"should name models among {', '.join(MODELS)}, not {', '.join(strangers)}")
         return value
 
-    @field_validator("public_url", "rewrite_base_url", "remote_base_url")
+    @field_validator("moderation", mode="before")
+    @classmethod
+    def _split_moderators(cls, value: object) -> object:
+        if isinstance(value, str):
+            named = [name.strip().lower() for name in value.split(",") if name.strip()]
+            return () if named == ["off"] else tuple(dict.fromkeys(named))
+        return value
+
+    @model_validator(mode="after")
+    def _has_somebody_to_show_it_to(self) -> Self:
+        outside = [name for name in self.moderation if name != "lists"]
+        if len(outside) > 1:
+            raise ValueError("moderation should name one of http and openai, not both: there is one moderation_url")
+        if outside and not self.moderation_url:
+            raise ValueError(f"moderation {outside[0]} needs moderation_url")
+        return self
+
+    @field_validator("public_url", "rewrite_base_url", "moderation_url", "remote_base_url")
     @classmethod
     def _trim_url(cls, value: str | None) -> str | None:
         if value is None or not value.strip():

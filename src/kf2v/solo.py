@@ -12,6 +12,7 @@ from kf2v.blobs.memory import MemoryBlobs
 from kf2v.catalog.models import AREAS
 from kf2v.catalog.regions import REGIONS
 from kf2v.errors import AlgorithmError, OutOfOrder
+from kf2v.moderation import Exhibit
 from kf2v.pipeline.progress import overall
 from kf2v.settings import REMOTE, Settings
 from kf2v.tasks import FrameSource, Job, Lease, Outcome
@@ -61,6 +62,7 @@ def make_video(
         prompt_extend=submission.prompt_extend,
         watermark=submission.watermark,
     )
+    assembly.build_panel(settings).read(job.prompt, Exhibit(side="input", part="prompt", model=job.model), lambda: None)
     blobs = MemoryBlobs()
     blobs.put(job.first.place, first)
     blobs.put(job.last.place, last)

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from kf2v.assembly import ENGINES, build_engine, build_engines, build_recipe, kept_secret, relays, workers_here
+from kf2v.assembly import (
+    ENGINES,
+    build_engine,
+    build_engines,
+    build_recipe,
+    kept_secret,
+    lay_out_lists,
+    relays,
+    workers_here,
+)
 from kf2v.blobs.memory import MemoryBlobs
 from kf2v.engines import Engine, EngineUnavailable
 from kf2v.engines.still import Still
@@ -40,6 +49,22 @@ def test_a_secret_whose_making_failed_is_not_there(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(OSError, match="No space"):
         kept_secret(tmp_path / "secret", lambda: "never")
+    assert not list(tmp_path.iterdir())
+
+
+def test_blank_lists_are_laid_out_once_for_their_owner_alone(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path)
+    lay_out_lists(settings)
+    words, pictures = tmp_path / "moderation" / "words.txt", tmp_path / "moderation" / "pictures.txt"
+    assert "Examples" in pictures.read_text("utf-8")
+    assert stat.S_IMODE(words.stat().st_mode) == 0o600
+    words.write_text("mine\n")
+    lay_out_lists(settings)
+    assert words.read_text() == "mine\n"
+
+
+def test_nothing_is_laid_out_where_nobody_reads_it(tmp_path: Path) -> None:
+    lay_out_lists(Settings(data_dir=tmp_path, moderation="off"))  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 
 

@@ -27,6 +27,10 @@ def test_what_a_server_was_told_reaches_its_workers(monkeypatch: pytest.MonkeyPa
         remote_api_key=SecretStr("sk-of-the-far-side"),
         remote_models={"wan2.1-kf2v-plus": "wanx2.1-kf2v-plus"},
         rewrite_extra={"temperature": 0.2, "chat_template_kwargs": {"enable_thinking": False}},
+        moderation=("lists", "http"),
+        moderation_url="http://127.0.0.1:9000/judge",
+        moderation_api_key=SecretStr("sk-of-the-censor"),
+        moderation_inspects="request",
     )
     for name, value in told.environment().items():
         monkeypatch.setenv(name, value)
@@ -48,6 +52,25 @@ def test_weights_may_be_written_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_misspelled_weights_are_refused() -> None:
     with pytest.raises(ValueError, match="expert"):
         Settings(wan_weights={"wan2.2-kf2v-flash": {"base": "x", "expert": "y"}})  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [("off", ()), ("", ()), ("lists", ("lists",)), (" LISTS , http,lists", ("lists", "http")), ("openai", ("openai",))],
+)
+def test_who_moderates_is_a_list_of_names(monkeypatch: pytest.MonkeyPatch, said: str, meant: tuple[str, ...]) -> None:
+    monkeypatch.setenv("KF2V_MODERATION", said)
+    told = Settings(moderation_url="http://127.0.0.1:9000")
+    assert told.moderation == meant
+    monkeypatch.setenv("KF2V_MODERATION", told.environment()["KF2V_MODERATION"])
+    assert Settings(moderation_url="http://127.0.0.1:9000").moderation == meant
+
+
+def test_moderators_elsewhere_need_an_address_and_there_is_one_of_them() -> None:
+    with pytest.raises(ValueError, match="http needs moderation_url"):
+        Settings(moderation=("lists", "http"))
+    with pytest.raises(ValueError, match="not both"):
+        Settings(moderation=("http", "openai"), moderation_url="http://127.0.0.1:9000")
 
 
 @pytest.mark.parametrize("missing", ["rewrite_base_url", "rewrite_model"])

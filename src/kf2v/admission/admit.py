@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kf2v.admission.keys import Caller
+from kf2v.admission.reading import Reading
 from kf2v.admission.routing import Routing
 from kf2v.admission.rules import RULES, known_model
 from kf2v.blobs import Blobs
@@ -19,6 +20,7 @@ from kf2v.tasks import Failure, FrameSource, Job, Task
 from kf2v.tasks.identity import new_id
 from kf2v.tasks.retention import Retention
 from kf2v.wire import Envelope, Submission
+from kf2v.wire.v1 import inspection
 from kf2v.wire.v1.create import SEED_LIMIT
 from kf2v.wire.v1.media import decode_data, is_data, is_upload, upload_key
 
@@ -39,16 +41,19 @@ class Admission:
     retention: Retention
     #: which engine makes the videos
     routing: Routing
+    reading: Reading
     validation: Literal["strict", "cloud"] = "strict"
     draw_seed: Callable[[], int] = random_seed
 
     async def admit(self, submission: Submission, caller: Caller, envelope: Envelope) -> Task:
         """The task to insert; its uploaded and inline frames are kept or found already.
 
-        Raises InvalidParameter for what cannot be done; in ``cloud`` validation the mistake becomes the task's flaw,
+        Raises DataInspectionFailed for a prompt that moderation does not let pass, and InvalidParameter for what cannot
+        be done; in ``cloud`` validation the mistake becomes the task's flaw,
         except for an unknown model, which the cloud refuses at submission as well.
         """
         model = known_model(submission, self.region)
+        wished = inspection.parse(envelope.inspection)
         task_id = new_id(self.clock.now())
         flaw: Failure | None = None
         nowhere = FrameSource(kind="url", place="")
@@ -56,6 +61,7 @@ class Admission:
         try:
             for rule in RULES:
                 rule(submission, model)
+            await self.reading.read(submission.prompt, model=model.name, wished=wished)
             first = await self._source("first", submission.first_frame, task_id, caller, model)
             last = await self._source("last", submission.last_frame, task_id, caller, model)
         except InvalidParameter as error:
@@ -86,6 +92,7 @@ class Admission:
                 seed=self.draw_seed() if submission.seed is None else submission.seed,
                 prompt_extend=submission.prompt_extend,
                 watermark=submission.watermark,
+                inspect=wished,
             ),
         )
 

@@ -17,6 +17,7 @@ from kf2v.cli import (
     inspect,
     keys,
     models,
+    moderation,
     rewrite,
     run,
     serve,
@@ -63,6 +64,7 @@ for command in (run.run, serve.serve, create.create, inspect.inspect, rewrite.re
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(keys.app, name="keys")
 app.add_typer(models.app, name="models")
+app.add_typer(moderation.app, name="moderation")
 app.command()(doctor.doctor)
 app.add_typer(bench.app, name="bench")
 app.add_typer(config.app, name="config")

@@ -234,7 +234,7 @@ def rewriter(settings: Settings) -> Finding:
     import time
 
     from kf2v.assembly import build_chat
-    from kf2v.rewriting.chat.endpoint import Unanswered
+    from kf2v.net.errand import Unanswered
 
     asked = f"openai: {settings.rewrite_model} at {settings.rewrite_base_url}"
     kept = settings.rewrite_on_failure == "keep"
@@ -269,6 +269,32 @@ def remote(settings: Settings) -> Finding:
     return Finding(name="remote", state=State.OK, detail=f"{detail} answers and takes the key")
 
 
+def moderation(settings: Settings) -> Finding:
+    """Who inspects and, where that is a service elsewhere, whether it answers."""
+    from kf2v import assembly, logs
+    from kf2v.moderation import Exhibit, Undecided
+
+    logs.configure("warning")  # lines of the lists that are left out are told on stderr
+    if not settings.moderation:
+        return Finding(name="moderation", state=State.OK, detail="off: nothing is inspected")
+    told = ", ".join(settings.moderation)
+    try:
+        for name in settings.moderation:
+            moderator = assembly.MODERATORS[name](settings)
+            moderator.read("ready?", Exhibit(side="input", part="prompt"), lambda: None)
+    except Undecided as error:
+        passes = settings.moderation_on_failure == "pass"
+        return Finding(
+            name="moderation",
+            state=State.WARN if passes else State.FAIL,
+            detail=f"{told}: {error}",
+            fix="see KF2V_MODERATION_URL, _API_KEY and _MODEL; "
+            + ("until then everything passes" if passes else "until then submissions and tasks fail"),
+        )
+    there = f" at {settings.moderation_url}, which answers" if settings.moderation != ("lists",) else ""
+    return Finding(name="moderation", state=State.OK, detail=told + there)
+
+
 CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     python,
     sqlite,
@@ -282,6 +308,7 @@ CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     gpu,
     rewriter,
     remote,
+    moderation,
     engine,
 )
 

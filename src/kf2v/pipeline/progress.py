@@ -9,7 +9,8 @@ from typing import Protocol
 #: roughly
 SHARES: dict[str, tuple[float, float]] = {
     "fetch": (0.00, 0.03),
-    "rewrite": (0.03, 0.05),
+    "moderate": (0.03, 0.04),
+    "rewrite": (0.04, 0.05),
     "analyse": (0.05, 0.25),
     "render": (0.25, 0.98),
     "load": (0.05, 0.08),

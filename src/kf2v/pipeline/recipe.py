@@ -4,7 +4,7 @@ Knows no server, no store and no queue: whoever holds the lease says how it ende
 """
 
 import io
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -15,9 +15,11 @@ from PIL import Image
 
 from kf2v.blobs import BlobExists, Blobs
 from kf2v.engines import Engine, EngineUnavailable, Scene, Watch
-from kf2v.errors import AlgorithmError, OutOfOrder
+from kf2v.errors import AlgorithmError, ApiError, DataInspectionFailed, OutOfOrder
 from kf2v.metering import usage_of
+from kf2v.moderation.panel import Panel
 from kf2v.pipeline.gathering import Fetches, Gathering
+from kf2v.pipeline.inspecting import exhibit
 from kf2v.pipeline.keeping import disk_trouble_told, keep, unfinished
 from kf2v.pipeline.progress import Progress
 from kf2v.rewriting import Rewriter
@@ -41,6 +43,7 @@ class Recipe:
         *,
         engines: Mapping[str, Engine],
         rewriter: Rewriter,
+        panel: Panel,
         fetcher: Fetches,
         blobs: Blobs,
         watermark_text: Text,
@@ -50,6 +53,7 @@ class Recipe:
         self._engines = engines
         self._rewriter = rewriter
         self._gathering = Gathering(fetcher, blobs)
+        self._panel = panel
         self._blobs = blobs
         self._watermark_text: Text = watermark_text
         self._scratch = scratch
@@ -64,17 +68,26 @@ class Recipe:
 
         Raises ApiError for what the client may be told, and Canceled when ``progress`` calls the work off.
         """
-        watch = _Window(progress, self._blobs, f"previews/{lease.task_id}/{lease.attempt}")
+        watch = _Window(progress, self._blobs, lease, self._panel)
         if lease.flaw is not None:
             return Outcome(failure=lease.flaw)
+        try:
+            return self._produced(lease, watch)
+        except DataInspectionFailed:
+            self._forget(lease)
+            raise
+
+    def _produced(self, lease: Lease, watch: "_Window") -> Outcome:
         job = lease.job
         first, last = (picture.frame for picture in self._gathering.pictures(lease, watch))
+        self._inspect_frames(lease, first, last, watch)
         size = output_size(first.shape[1], first.shape[0], job.area)
         first, last = fit(first, size), fit(last, size)
         actual_prompt = self._rewrite(lease, first, last, watch)
         scene = _scene(job, first, last, job.prompt if actual_prompt is None else actual_prompt)
         clip = retime(self._generate(job, scene, watch), fps=FPS, count=COUNT)
         clip = self._marked(clip) if job.watermark else clip
+        clip = self._inspected(lease, clip, watch)
         with self._encoded(lease, clip, size) as path:
             watch.report("keep", 0.0)
             video = keep(self._blobs, lease, path, size)
@@ -89,12 +102,27 @@ class Recipe:
         """Nothing: what was made here ends with the work."""
         del lease
 
-    def _rewrite(self, lease: Lease, first: Frame, last: Frame, watch: Watch) -> str | None:
+    def _inspect_frames(self, lease: Lease, first: Frame, last: Frame, watch: "_Window") -> None:
+        """Both frames as they came. Raises DataInspectionFailed."""
+        if not self._panel.looks("input", lease.job.inspect):
+            return
+        watch.report("moderate", 0.0)
+        self._panel.look(first, exhibit(lease, "first_frame"), watch.tick)
+        watch.report("moderate", 0.5)
+        self._panel.look(last, exhibit(lease, "last_frame"), watch.tick)
+        watch.report("moderate", 1.0)
+
+    def _rewrite(self, lease: Lease, first: Frame, last: Frame, watch: "_Window") -> str | None:
+        """Raises DataInspectionFailed too: what the rewriter adds is shown to the engine and to the caller."""
         if not lease.job.prompt_extend:
             return None
         watch.report("rewrite", 0.0)
+        prompt = lease.job.prompt
         with structlog.contextvars.bound_contextvars(task_id=lease.task_id):
-            return self._rewriter.rewrite(lease.job.prompt, first, last, partial(watch.report, "rewrite"))
+            actual = self._rewriter.rewrite(prompt, first, last, partial(watch.report, "rewrite"))
+        if actual != prompt and self._panel.reads("input", lease.job.inspect):
+            self._panel.read(actual, exhibit(lease, "actual_prompt"), watch.tick)
+        return actual
 
     def _generate(self, job: Job, scene: Scene, watch: Watch) -> Clip:
         """Raises OutOfOrder where the engine has nothing to make this scene of; its owner reads why in the log."""
@@ -108,6 +136,28 @@ class Recipe:
     def _marked(self, clip: Clip) -> Clip:
         mark = Watermark(self._watermark_text, clip.size)
         return replace(clip, frames=map(mark.apply, clip.frames))
+
+    def _inspected(self, lease: Lease, clip: Clip, watch: "_Window") -> Clip:
+        """The same clip; taking a frame from it raises DataInspectionFailed where that may not pass."""
+        if not self._panel.looks("output", lease.job.inspect):
+            return clip
+
+        def passing() -> Iterator[Frame]:
+            for number, frame in enumerate(clip.frames):
+                if self._panel.samples(number, of=COUNT):
+                    self._panel.look(frame, exhibit(lease, "frame", number), watch.tick)
+                yield frame
+
+        return replace(clip, frames=passing())
+
+    def _forget(self, lease: Lease) -> None:
+        """Delete what this attempt and those before it kept of the film; later ones answer for themselves."""
+        for folder in ("previews", "videos"):
+            prefix = f"{folder}/{lease.task_id}/"
+            for blob in list(self._blobs.walk(prefix)):
+                attempt = blob.key.removeprefix(prefix).partition("-")[0]
+                if attempt.isdecimal() and int(attempt) <= lease.attempt:
+                    self._blobs.delete(blob.key)
 
     @contextmanager
     def _encoded(self, lease: Lease, clip: Clip, size: Size) -> Generator[Path]:
@@ -134,18 +184,28 @@ def _scene(job: Job, first: Frame, last: Frame, prompt: str) -> Scene:
 
 
 class _Window:
-    """The engine's watch: reports go on, previews are kept as JPEG files, numbered from 0."""
+    """The engine's watch: reports go on, previews that may be seen are kept as JPEG files, numbered from 0."""
 
-    def __init__(self, progress: Progress, blobs: Blobs, place: str) -> None:
+    def __init__(self, progress: Progress, blobs: Blobs, lease: Lease, panel: Panel) -> None:
         self._progress = progress
         self._blobs = blobs
-        self._place = place
+        self._lease = lease
+        self._panel = panel
+        self._place = f"previews/{lease.task_id}/{lease.attempt}"
         self._shown = 0
+        self._last = ("fetch", 0.0)
 
     def report(self, phase: str, done: float) -> None:
+        self._last = (phase, done)
         self._progress.report(phase, done)
 
+    def tick(self) -> None:
+        """Say the last report again, for whoever waits without getting any further."""
+        self._progress.report(*self._last)
+
     def show(self, preview: Frame) -> None:
+        if not self._may_be_seen(preview):
+            return
         file = io.BytesIO()
         Image.fromarray(preview).save(file, "JPEG", quality=85)
         try:
@@ -154,6 +214,16 @@ class _Window:
             # Nothing depends on a preview, and a full disk will be told where the video is kept.
             log.warning("preview was not kept", place=self._place, reason=str(error))
         self._shown += 1
+
+    def _may_be_seen(self, preview: Frame) -> bool:
+        """An objection to a rough picture is no verdict on the film, so it only keeps the picture back."""
+        if not self._panel.looks("output", self._lease.job.inspect):
+            return True
+        try:
+            self._panel.look(preview, exhibit(self._lease, "preview"), self.tick)
+        except ApiError:
+            return False
+        return True
 
 
 def _check(path: Path, size: Size) -> None:

@@ -1,7 +1,10 @@
 """What will be generated: every question of rights and defaults is answered, nothing is left to look up."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
+
+#: of the work: what comes in, and what is made of it
+Side: TypeAlias = Literal["input", "output"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,3 +37,5 @@ class Job:
     seed: int
     prompt_extend: bool
     watermark: bool
+    #: what its caller wants inspected, whatever is usual here
+    inspect: tuple[Side, ...] = ()

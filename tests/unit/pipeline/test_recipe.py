@@ -1,7 +1,7 @@
 import errno
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,15 @@ from kf2v.engines.still import Still
 from kf2v.errors import (
     AlgorithmError,
     Canceled,
+    DataInspectionFailed,
     DownloadTimeout,
     FrameError,
     InvalidImageFormat,
     InvalidUrl,
     ResultUploadError,
 )
+from kf2v.moderation import Exhibit, Objection, Tick
+from kf2v.moderation.panel import Panel
 from kf2v.pipeline.progress import SHARES, overall
 from kf2v.pipeline.recipe import Recipe
 from kf2v.rewriting import Report
@@ -103,6 +106,7 @@ class Studio:
         first: bytes | None = None,
         last: bytes | None = None,
         fetcher: Pictures | None = None,
+        panel: Panel | None = None,
     ) -> None:
         self.scratch = folder / "scratch"
         self.blobs = blobs or MemoryBlobs()
@@ -112,6 +116,7 @@ class Studio:
         self.recipe = Recipe(
             engines={"still": engine or Still()},
             rewriter=Poet(),
+            panel=panel or Panel(),
             fetcher=self.fetcher,
             blobs=self.blobs,
             watermark_text="AI-generated",
@@ -192,6 +197,7 @@ def test_a_rewriter_that_changes_nothing_still_says_what_was_used(tmp_path: Path
     recipe = Recipe(
         engines={"still": Still()},
         rewriter=Verbatim(),
+        panel=Panel(),
         fetcher=Pictures(),
         blobs=Studio(tmp_path).blobs,
         watermark_text="AI-generated",
@@ -237,6 +243,173 @@ def test_a_preview_that_cannot_be_kept_stops_nothing(tmp_path: Path) -> None:
     order = lease()
     studio.blobs.put(f"previews/{order.task_id}/1-0.jpg", b"of an attempt that was told twice")
     assert studio.make(order).video is not None
+
+
+class Censor:
+    """Objects to what a test says, and remembers what it was shown."""
+
+    name = "censor"
+
+    def __init__(self, objects: Callable[[Exhibit], bool], *, ground: Any = "inappropriate") -> None:
+        self.shown: list[Exhibit] = []
+        self.pictures: list[Frame] = []
+        self.texts: list[str] = []
+        self._objects = objects
+        self._ground = ground
+
+    def reads(self) -> bool:
+        return True
+
+    looks = reads
+
+    def read(self, text: str, exhibit: Exhibit, tick: Tick) -> Objection | None:
+        self.texts.append(text)
+        return self._say(exhibit)
+
+    def look(self, picture: Frame, exhibit: Exhibit, tick: Tick) -> Objection | None:
+        tick()
+        self.pictures.append(picture)
+        return self._say(exhibit)
+
+    def _say(self, exhibit: Exhibit) -> Objection | None:
+        self.shown.append(exhibit)
+        return Objection(ground=self._ground, reason="so it is") if self._objects(exhibit) else None
+
+
+def nothing(exhibit: Exhibit) -> bool:
+    return False
+
+
+def test_moderators_see_both_frames_as_they_came_and_the_film_as_it_is_kept(tmp_path: Path) -> None:
+    censor = Censor(nothing)
+    studio = Studio(tmp_path, panel=Panel([censor], every=50))
+    outcome = studio.make(lease(watermark=True, prompt="a cat", prompt_extend=True))
+    parts = [(seen.part, seen.side, seen.number) for seen in censor.shown]
+    assert parts == [
+        ("first_frame", "input", None),
+        ("last_frame", "input", None),
+        ("actual_prompt", "input", None),
+        *(("frame", "output", number) for number in (0, 50, 100, 149)),
+    ]
+    assert {seen.task_id for seen in censor.shown} == {"a-task"}
+    assert censor.texts == ["a cat, at dawn"]
+    assert censor.pictures[0].shape == (480, 832, 3)
+    assert near(censor.pictures[1], COLD)
+    film = studio.frames(outcome.video.key, tmp_path)
+    for seen, kept in zip(censor.pictures[2:], (film[0], film[50], film[100], film[149]), strict=True):
+        assert np.abs(seen.astype(int) - kept).mean() < 4
+
+
+@pytest.mark.parametrize("part", ["first_frame", "last_frame", "actual_prompt", "frame"])
+@pytest.mark.parametrize(
+    ("ground", "code", "inward", "outward"),
+    [
+        (
+            "inappropriate",
+            "DataInspectionFailed",
+            "Input data may contain inappropriate content.",
+            "Output data may contain inappropriate content.",
+        ),
+        (
+            "ip",
+            "IPInfringementSuspect",
+            "Input data is suspected of being involved in IP infringement.",
+            "Output data is suspected of being involved in IP infringement",
+        ),
+    ],
+)
+def test_an_objection_fails_the_task_in_the_vendors_words(
+    tmp_path: Path, part: str, ground: str, code: str, inward: str, outward: str
+) -> None:
+    studio = Studio(tmp_path, panel=Panel([Censor(lambda exhibit: exhibit.part == part, ground=ground)]))
+    with pytest.raises(DataInspectionFailed) as caught:
+        studio.make(lease(prompt_extend=True))
+    if part == "frame":
+        assert (caught.value.code, caught.value.message) == ("DataInspectionFailed", outward)
+    else:
+        assert (caught.value.code, caught.value.message) == (code, inward)
+
+
+@pytest.mark.parametrize("number", [0, 70, 149])
+def test_nothing_is_left_of_a_blocked_film_but_its_frames(tmp_path: Path, number: int) -> None:
+    fetcher = Pictures(first=picture(WARM), last=picture(COLD))
+    censor = Censor(lambda exhibit: exhibit.part == "frame" and exhibit.number == number)
+    studio = Studio(tmp_path, engine=Sketcher(), fetcher=fetcher, panel=Panel([censor], every=10))
+    for earlier in ("previews/a-task/1-0.jpg", "videos/a-task/1-0badc0de.mp4"):
+        studio.blobs.put(earlier, b"of an attempt that died")
+    for other in ("previews/a-task/3-0.jpg", "videos/a-task/3-feedbeef.mp4", "previews/a-task-2/1-0.jpg"):
+        studio.blobs.put(other, b"of a later attempt, of another task")
+    with pytest.raises(DataInspectionFailed):
+        studio.make(lease(attempt=2, **URLS))
+    assert {blob.key for blob in studio.blobs.walk() if not blob.key.startswith("uploads/")} == {
+        "inputs/a-task/first",
+        "inputs/a-task/last",
+        "previews/a-task-2/1-0.jpg",
+        "previews/a-task/3-0.jpg",
+        "videos/a-task/3-feedbeef.mp4",
+    }
+    assert studio.unfinished() == []
+
+
+def test_a_blocked_film_is_not_made_to_its_end(tmp_path: Path) -> None:
+    made: list[int] = []
+
+    class Counting:
+        name = "counting"
+
+        def generate(self, scene: Scene, watch: Watch) -> Clip:
+            clip = Still().generate(scene, watch)
+
+            def counted() -> Iterator[Frame]:
+                for number, frame in enumerate(clip.frames):
+                    made.append(number)
+                    yield frame
+
+            return replace(clip, frames=counted())
+
+    censor = Censor(lambda exhibit: exhibit.number == 20)
+    with pytest.raises(DataInspectionFailed):
+        Studio(tmp_path, engine=Counting(), panel=Panel([censor], every=10)).make(lease())
+    assert len(made) < 30
+
+
+def test_a_preview_that_is_objected_to_is_not_shown_and_stops_nothing(tmp_path: Path) -> None:
+    censor = Censor(lambda exhibit: exhibit.part == "preview" and len(censor.shown) == 3)  # after both frames
+    studio = Studio(tmp_path, engine=Sketcher(), panel=Panel([censor]))
+    assert studio.make(lease()).video is not None
+    (kept,) = studio.blobs.walk("previews/")
+    assert abs(int(np.asarray(Image.open(io.BytesIO(studio.blobs.read(kept.key)))).mean()) - 200) < 3
+
+
+@pytest.mark.parametrize(
+    ("sides", "wished", "seen"),
+    [
+        ({"input"}, (), {"first_frame", "last_frame"}),
+        ({"output"}, (), {"frame"}),
+        (set(), (), set()),
+        (set(), ("output",), {"frame"}),
+        ({"input"}, ("input", "output"), {"first_frame", "last_frame", "frame"}),
+    ],
+)
+def test_what_the_owner_inspects_and_what_the_caller_wishes_is_inspected(
+    tmp_path: Path, sides: Any, wished: Any, seen: Any
+) -> None:
+    censor = Censor(nothing)
+    Studio(tmp_path, panel=Panel([censor], sides=frozenset(sides))).make(lease(inspect=wished))
+    assert {exhibit.part for exhibit in censor.shown} == seen
+
+
+def test_a_rewriter_that_changes_nothing_gives_nothing_more_to_read(tmp_path: Path) -> None:
+    censor = Censor(nothing)
+    studio = Studio(tmp_path, panel=Panel([censor]))
+    studio.make(lease(prompt_extend=False))
+    assert censor.texts == []
+
+
+def test_whoever_waits_for_a_verdict_hears_that_the_work_was_called_off(tmp_path: Path) -> None:
+    studio = Studio(tmp_path, panel=Panel([Censor(nothing)]))
+    with pytest.raises(Canceled):
+        studio.make(lease(), Log(until="moderate"))
 
 
 def test_fetched_frames_are_kept_so_that_another_attempt_sees_the_same(tmp_path: Path) -> None:
@@ -403,7 +576,7 @@ def test_the_whole_never_goes_back_and_nearly_reaches_its_end(studio: Studio) ->
 
 
 def test_the_phases_fill_the_whole() -> None:
-    before, after = ["fetch", "rewrite"], ["keep"]
+    before, after = ["fetch", "moderate", "rewrite"], ["keep"]
     for made_in in (["analyse", "render"], ["load", "encode", "denoise", "decode"]):
         course = [SHARES[phase] for phase in (*before, *made_in, *after)]
         assert [begin for begin, _ in course] == [0.0, *(end for _, end in course[:-1])]

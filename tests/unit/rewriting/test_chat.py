@@ -17,13 +17,15 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kf2v.errors import Canceled, RewriteFailed
-from kf2v.rewriting.chat import SHOWN_SIDE, Chat
+from kf2v.net.errand import Unanswered
+from kf2v.rewriting.chat import Chat
 from kf2v.rewriting.chat.answer import Nonsense, tidy
-from kf2v.rewriting.chat.endpoint import Endpoint, Unanswered
+from kf2v.rewriting.chat.endpoint import Endpoint
 from kf2v.rewriting.language import Language
 from kf2v.rewriting.lenient import Lenient
 from kf2v.rewriting.rules import Rules
 from kf2v.video import Frame
+from kf2v.video.glance import LONG_SIDE
 from kf2v.wire.v1.text import PROMPT_LIMIT, cut
 from language_model import KEY, Act, Babbles, Hangs, Heard, LanguageModel, Refuses, Says, listening
 
@@ -89,7 +91,7 @@ def test_a_model_that_sees_is_shown_both_frames_in_their_order(house: ExitStack)
         kind, _, data = url.partition(",")
         assert kind == "data:image/jpeg;base64"
         picture = Image.open(io.BytesIO(base64.b64decode(data)))
-        assert max(picture.size) == SHOWN_SIDE
+        assert max(picture.size) == LONG_SIDE
         greys.append(float(np.asarray(picture).mean()))
     assert greys == [pytest.approx(20, abs=2), pytest.approx(230, abs=2)]
     assert f"<prompt>{ORDER}</prompt>" in heard.words

@@ -11,6 +11,7 @@ from gallery import COLD, WARM, picture
 from kf2v.blobs.memory import MemoryBlobs
 from kf2v.engines import Watch
 from kf2v.engines.still import Still
+from kf2v.moderation.panel import Panel
 from kf2v.pipeline.recipe import Recipe
 from kf2v.rewriting.verbatim import Verbatim
 from kf2v.tasks import Lease, Outcome, State, Task
@@ -62,6 +63,7 @@ def test_a_thread_does_what_a_process_would(tmp_path: Path) -> None:
     recipe = Recipe(
         engines={"still": Still()},
         rewriter=Verbatim(),
+        panel=Panel(),
         fetcher=NoWeb(),
         blobs=blobs,
         watermark_text="AI-generated",

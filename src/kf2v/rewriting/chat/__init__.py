@@ -3,23 +3,19 @@
 Knows no brand. Where the model can see it is shown both frames; where it cannot, it is told what was measured in them.
 """
 
-import base64
-import io
 import time
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-import cv2
-import numpy as np
-from PIL import Image
-
 from kf2v.errors import RewriteFailed
+from kf2v.net.errand import Unanswered
 from kf2v.rewriting import Report
 from kf2v.rewriting.chat import instructions
 from kf2v.rewriting.chat.answer import Nonsense, tidy
-from kf2v.rewriting.chat.endpoint import Endpoint, Message, Unanswered
+from kf2v.rewriting.chat.endpoint import Endpoint, Message
 from kf2v.rewriting.language import Language, language_of
 from kf2v.video import Frame
+from kf2v.video.glance import data_url
 
 Vision: TypeAlias = Literal["auto", "yes", "no"]
 #: says in words of a language what can be measured in two frames
@@ -27,8 +23,6 @@ Notes: TypeAlias = Callable[[Frame, Frame, Language], str]
 
 #: how often a model is asked for one prompt: once, and once more
 TRIES = 2
-#: pixels of a shown frame's long side: models look at no more, and few charge for less
-SHOWN_SIDE = 768
 #: seconds before asking again where the endpoint names no time, and the most it may name
 PAUSE, LONGEST_PAUSE = 0.5, 20.0
 #: letters of a prompt that nobody else comes up with by chance
@@ -117,7 +111,7 @@ class Chat:
         parts: list[Message] = []
         for label, frame in zip(instructions.LABELS[language], frames, strict=True):
             parts.append({"type": "text", "text": label})
-            parts.append({"type": "image_url", "image_url": {"url": _data_url(frame)}})
+            parts.append({"type": "image_url", "image_url": {"url": data_url(frame)}})
         parts.append({"type": "text", "text": instructions.order(prompt, language, "")})
         return [told, {"role": "user", "content": parts}]
 
@@ -164,13 +158,3 @@ def _is_unseeing(error: Unanswered) -> bool:
     return error.status < 500 or any(
         word in error.reason.lower() for word in ("image", "vision", "multimodal", "mmproj")
     )
-
-
-def _data_url(frame: Frame) -> str:
-    height, width = frame.shape[:2]
-    scale = min(1.0, SHOWN_SIDE / max(height, width))
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    small = np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(small).save(file, "JPEG", quality=85)
-    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"

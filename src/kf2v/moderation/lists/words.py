@@ -1,0 +1,119 @@
+"""Words and patterns that may not be in a text, however it is spelled.
+
+Text and words are brought to one form first: compatibility forms made plain (full width, ligatures), case folded,
+invisible characters taken out, every space one space. A word counts where it stands alone in scripts that put spaces
+between words, and anywhere in those that do not.
+"""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+from unicodedata import normalize
+
+import regex
+
+from kf2v.moderation import Objection, Undecided
+from kf2v.moderation.lists.kept import BrokenLine
+
+Ground: TypeAlias = Literal["inappropriate", "ip"]
+
+#: what stands before an entry that is about rights
+RIGHTS = "ip:"
+#: seconds that one pattern may take on a text, and all of them together; a prompt has 800 characters at most
+PATTERN_TIME, ALL_TIME = 0.2, 2.0
+
+_INVISIBLE = regex.compile(r"[\p{Cf}\p{Variation_Selector}\p{Default_Ignorable_Code_Point}]")
+_SPACES = regex.compile(r"\s+")
+#: letters that do not end a word written in these scripts, or in front of them
+_UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+_LETTER = rf"[[\w]--[{_UNSPACED}]]"
+_IS_LETTER = regex.compile(_LETTER, regex.V1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Word:
+    """A word, or several with a space between them."""
+
+    #: in the file
+    number: int
+    ground: Ground
+    #: in the form that texts are brought to
+    text: str
+    pattern: "regex.Pattern[str]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pattern:
+    """A regular expression."""
+
+    number: int
+    ground: Ground
+    pattern: "regex.Pattern[str]"
+
+
+def plain(text: str) -> str:
+    """``text`` in the form in which it is compared."""
+    folded = normalize("NFKC", normalize("NFKC", _INVISIBLE.sub("", text)).casefold())
+    return _SPACES.sub(" ", _INVISIBLE.sub("", folded)).strip()
+
+
+def parse(line: str, number: int) -> Word | Pattern:
+    """An entry. Raises BrokenLine."""
+    ground, entry = split_ground(line)
+    if entry.startswith("/"):
+        return Pattern(number=number, ground=ground, pattern=_compiled(entry))
+    word = plain(entry)
+    if not word:
+        raise BrokenLine("there is no word in it")
+    return Word(number=number, ground=ground, text=word, pattern=_alone(word))
+
+
+def split_ground(line: str) -> tuple[Ground, str]:
+    """What an entry objects to, and the entry itself."""
+    if line[: len(RIGHTS)].lower() == RIGHTS:
+        return "ip", line[len(RIGHTS) :].strip()
+    return "inappropriate", line
+
+
+def objection(text: str, entries: Iterable[Word | Pattern], file: str) -> Objection | None:
+    """What the first of ``entries`` that is in ``text`` has against it.
+
+    Raises Undecided where a pattern did not come to an end in time and no other entry was found.
+    """
+    here, end, slow = plain(text), time.monotonic() + ALL_TIME, list[int]()
+    for entry in entries:
+        if isinstance(entry, Word):
+            found = entry.text in here and entry.pattern.search(here)
+        else:
+            left = min(PATTERN_TIME, end - time.monotonic())
+            try:
+                # the lock of the interpreter is let go, or one slow pattern would hold up everything else
+                found = left > 0 and entry.pattern.search(here, timeout=left, concurrent=True)
+            except TimeoutError:
+                found, left = None, 0.0
+            if left <= 0:
+                slow.append(entry.number)
+        if found:
+            return Objection(ground=entry.ground, reason=f"line {entry.number} of {file}")
+    if slow:
+        raise Undecided(f"the pattern in line {slow[0]} of {file} takes longer than {PATTERN_TIME:g} s")
+    return None
+
+
+def _compiled(entry: str) -> "regex.Pattern[str]":
+    if len(entry) < 3 or not entry.endswith("/"):
+        raise BrokenLine("a pattern should stand between two slashes")
+    try:
+        pattern = regex.compile(entry[1:-1], regex.IGNORECASE | regex.V1)
+    except (regex.error, RecursionError, OverflowError) as error:
+        raise BrokenLine(f"it is no regular expression: {error}") from error
+    if pattern.search("", timeout=PATTERN_TIME):
+        raise BrokenLine("it is found in every text")
+    return pattern
+
+
+def _alone(word: str) -> "regex.Pattern[str]":
+    before = rf"(?<!{_LETTER})" if _IS_LETTER.match(word[0]) else ""
+    after = rf"(?!{_LETTER})" if _IS_LETTER.match(word[-1]) else ""
+    return regex.compile(before + regex.escape(word, literal_spaces=True) + after, regex.V1)

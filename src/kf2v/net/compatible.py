@@ -1,0 +1,68 @@
+"""A service that speaks OpenAI's protocol, whoever made it; the only module that knows the client library."""
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+from kf2v.net.errand import Unanswered, is_passing
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+
+T = TypeVar("T")
+
+#: seconds to reach the host; one that is there takes far less
+CONNECT = 5.0
+#: letters of a stranger's message that are repeated in ours
+REPEATED = 200
+
+_DATA = re.compile(r"data:image/[\w.+;-]*,[\w+/=]*")
+
+
+class Compatible:
+    """``base_url`` is what comes before ``/chat/completions`` and its like. No redirect is followed: the key would
+    travel along.
+    """
+
+    def __init__(self, *, base_url: str, api_key: str = "") -> None:
+        self._base_url = base_url
+        self._api_key = api_key
+        # A proxy is for what is far away.
+        self._near = urlsplit(base_url).hostname in ("localhost", "127.0.0.1", "::1")
+
+    async def ask(self, call: "Callable[[AsyncOpenAI], Awaitable[T]]", *, seconds: float, wanted: str) -> T:
+        """What ``call`` gets from a client of this service; ``wanted`` names it. Raises Unanswered."""
+        try:
+            import openai
+        except ImportError as error:
+            raise Unanswered("the library for it is not installed: pip install openai") from error
+
+        client = openai.AsyncOpenAI(
+            base_url=self._base_url,
+            api_key=self._api_key or "none",
+            timeout=openai.Timeout(seconds, connect=min(CONNECT, seconds)),
+            max_retries=0,
+            http_client=openai.DefaultAsyncHttpxClient(trust_env=not self._near, follow_redirects=False),
+        )
+        async with client:
+            try:
+                return await call(client)
+            except openai.APIStatusError as error:
+                raise self._refused(error.status_code, error.message, error.response.headers) from error
+            except openai.APITimeoutError as error:
+                raise Unanswered("it cannot be reached in time", passing=True) from error
+            except openai.APIConnectionError as error:
+                raise Unanswered(f"it cannot be reached: {error.__cause__ or error}", passing=True) from error
+            except (openai.OpenAIError, ValueError) as error:
+                raise Unanswered(f"it answers, but not with {wanted}", passing=True) from error
+
+    def _refused(self, status: int, message: str, headers: Mapping[str, str]) -> Unanswered:
+        said = _DATA.sub("data:…", " ".join(message.split()))
+        if self._api_key:
+            said = said.replace(self._api_key, "***")
+        try:
+            wait = max(0.0, float(headers.get("retry-after", "0")))
+        except ValueError:
+            wait = 0.0
+        return Unanswered(f"it answers {said[:REPEATED]}", status=status, passing=is_passing(status), wait=wait)

@@ -1,0 +1,77 @@
+"""Something asked of a service elsewhere that must not hold up whoever asks: answered in time or given up."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+#: seconds between two looks at whether the answer is wanted still
+TICK = 0.2
+#: statuses of those who may answer better the next time, beside 500 and above
+_PASSING = frozenset({408, 409, 425, 429})
+
+
+class Unanswered(Exception):
+    """No answer that could be used; says why, without the key."""
+
+    def __init__(self, reason: str, *, status: int = 0, passing: bool = False, wait: float = 0.0) -> None:
+        """``passing`` means that asking again may help, after ``wait`` seconds; ``status`` is HTTP's, 0 for none."""
+        self.reason = reason
+        self.status = status
+        self.passing = passing
+        self.wait = wait
+        super().__init__(reason)
+
+
+def is_passing(status: int) -> bool:
+    """Whether an HTTP answer of ``status`` may be another one the next time."""
+    return status in _PASSING or status >= 500
+
+
+def errand(
+    work: Callable[[], Coroutine[Any, Any, T]], *, seconds: float, tick: Callable[[], None], name: str = "errand"
+) -> T:
+    """What ``work`` returns, within ``seconds``. Raises what it raises, Unanswered when the time is over, and what
+    ``tick`` raises, which is asked all the while.
+
+    The work is done in a thread of its own, and whatever it hangs at, a name that does not resolve or an answer that
+    comes by drops, this returns in time; the work is cancelled behind it.
+    """
+    deadline = time.monotonic() + seconds
+    given_up, outcome = threading.Event(), Future[T]()
+
+    def go() -> None:
+        try:
+            outcome.set_result(asyncio.run(_unless(given_up, work)))
+        except BaseException as error:  # noqa: BLE001  whoever waits is told
+            outcome.set_exception(error)
+
+    threading.Thread(target=go, name=name, daemon=True).start()
+    try:
+        while not outcome.done():
+            tick()
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise Unanswered(f"no answer within {seconds:.0f} s")
+            _wait(outcome, min(TICK, left))
+        return outcome.result()
+    finally:
+        given_up.set()
+
+
+async def _unless(given_up: threading.Event, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    call = asyncio.create_task(work())
+    while not call.done() and not given_up.is_set():
+        await asyncio.wait({call}, timeout=TICK)
+    call.cancel()
+    return await call
+
+
+def _wait(outcome: "Future[T]", seconds: float) -> None:
+    done = threading.Event()
+    outcome.add_done_callback(lambda _: done.set())
+    done.wait(seconds)

@@ -1,0 +1,162 @@
+"""Prompts that moderation does not let pass, seen from outside; the last two with a service that takes its time."""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from censor import KEY, Answers, Censor, Hangs, judging, says
+from house import House, Open, submission
+from kf2v.moderation.lists import WORDS
+
+HEADER = "X-DashScope-DataInspection"
+INAPPROPRIATE = ("DataInspectionFailed", "Input data may contain inappropriate content.")
+RIGHTS = ("IPInfringementSuspect", "Input data is suspected of being involved in IP infringement.")
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> Path:
+    """The list of words of the houses that are opened."""
+    path = tmp_path / "moderation" / WORDS
+    path.parent.mkdir()
+    path.write_text("gore\nip: mickey mouse\n斩首\n")
+    return path
+
+
+def told(answer: Any) -> tuple[str, str]:
+    assert answer.status_code == 400, answer.text
+    assert set(answer.json()) == {"code", "message", "request_id"}
+    return answer.json()["code"], answer.json()["message"]
+
+
+def nothing_was_made(house: House) -> bool:
+    listed = house.call("GET", "/api/v1/tasks").json()
+    return listed["total"] == 0 and not list(house.blobs.walk())
+
+
+@pytest.mark.parametrize(
+    ("prompt", "refusal"), [("A GORE film", INAPPROPRIATE), ("斩首", INAPPROPRIATE), ("Mickey Mouse waves", RIGHTS)]
+)
+@pytest.mark.parametrize("validation", ["strict", "cloud"])
+def test_a_blocked_prompt_is_refused_and_no_task_is_made(
+    open_house: Open, words: Path, prompt: str, refusal: tuple[str, str], validation: str
+) -> None:
+    house = open_house(validation=validation)
+    inline = "data:image/png;base64,iVBORw0KGgo="
+    assert told(house.create(submission(input__prompt=prompt, input__first_frame_url=inline))) == refusal
+    assert nothing_was_made(house)
+
+
+def test_other_prompts_pass_and_so_does_what_is_not_wanted_to_be_seen(house: House, words: Path) -> None:
+    house.created(submission(input__prompt="the camera rises", input__negative_prompt="gore"))
+    house.created(submission(input__prompt=""))
+    house.created(submission(input__prompt=None))
+
+
+def test_an_edited_list_counts_for_the_next_prompt(house: House, words: Path) -> None:
+    house.created(submission(input__prompt="a ball rolls"))
+    words.write_text("ball\n")
+    assert told(house.create(submission(input__prompt="a ball rolls"))) == INAPPROPRIATE
+    house.created(submission(input__prompt="gore"))
+
+
+def test_without_moderation_everything_passes(open_house: Open, words: Path) -> None:
+    open_house(moderation="off").created(submission(input__prompt="gore"), headers={HEADER: "enable"})
+
+
+@pytest.mark.parametrize("inspects", ["both", "input", "output", "request"])
+@pytest.mark.parametrize("header", [None, "disable", "enable", '{"input":"cip"}', '{"output":"cip"}'])
+def test_a_caller_can_wish_for_inspection_and_never_for_none(
+    open_house: Open, words: Path, inspects: str, header: str | None
+) -> None:
+    house = open_house(moderation_inspects=inspects)
+    headers = {} if header is None else {HEADER: header}
+    answer = house.create(submission(input__prompt="gore"), headers=headers)
+    wished = header in ("enable", '{"input":"cip"}')
+    if inspects in ("both", "input") or wished:
+        assert told(answer) == INAPPROPRIATE
+    else:
+        assert answer.status_code == 200
+
+
+def test_a_wish_travels_with_the_task(house: House) -> None:
+    task_id = house.created(headers={HEADER: '{"output":"cip"}'})
+    task = house.run(house.store.get(task_id))
+    assert task is not None
+    assert task.job.inspect == ("output",)
+
+
+@pytest.mark.parametrize("header", ["yes", "{", '{"input":"please"}'])
+@pytest.mark.parametrize("validation", ["strict", "cloud"])
+def test_a_wish_that_is_none_is_refused(open_house: Open, header: str, validation: str) -> None:
+    house = open_house(validation=validation)
+    code, message = told(house.create(headers={HEADER: header}))
+    assert code == "InvalidParameter"
+    assert HEADER in message
+    assert nothing_was_made(house)
+
+
+def asking(censor: Censor, **changes: Any) -> dict[str, Any]:
+    return {"moderation": "http", "moderation_url": censor.url, "moderation_api_key": KEY, **changes}
+
+
+@pytest.mark.parametrize(("verdict", "refusal"), [("inappropriate", INAPPROPRIATE), ("ip", RIGHTS)])
+def test_a_classifier_refuses_prompts(open_house: Open, verdict: str, refusal: tuple[str, str]) -> None:
+    with judging(Censor(says(verdict))) as censor:
+        house = open_house(**asking(censor))
+        assert told(house.create()) == refusal
+    (heard,) = censor.heard
+    assert (heard.text, heard.body["stage"], heard.body["part"]) == ("the camera rises", "input", "prompt")
+
+
+def test_a_classifier_that_fails_lets_pass_or_fails_as_the_owner_wants(open_house: Open) -> None:
+    with judging(Censor(Answers(status=404))) as censor:
+        assert open_house(**asking(censor)).create().status_code == 200
+        house = open_house(**asking(censor, moderation_on_failure="fail"))
+        answer = house.create()
+        assert (answer.status_code, answer.json()["code"]) == (500, "InternalError")
+        assert nothing_was_made(house)
+
+
+def test_polls_are_answered_while_a_classifier_is_waited_for(open_house: Open) -> None:
+    with judging(Censor(says("pass"), Hangs())) as censor:
+        house = open_house(**asking(censor, moderation_timeout=30))
+        task_id = house.created()
+
+        async def polled() -> int:
+            slow = asyncio.create_task(_create(house))
+            await asyncio.to_thread(_until_it_was_asked_twice, censor)
+            answer = await house.client.get(f"/api/v1/tasks/{task_id}", headers=_key(house))
+            assert not slow.done()
+            slow.cancel()
+            return answer.status_code
+
+        assert house.run(polled()) == 200
+
+
+def test_prompts_that_find_no_moderator_free_in_time_are_undecided(open_house: Open) -> None:
+    with judging(Censor(Hangs())) as censor:
+        house = open_house(**asking(censor, moderation_timeout=0.5, moderation_on_failure="fail"))
+
+        async def crowd() -> list[int]:
+            return await asyncio.gather(*(_create(house) for _ in range(20)))
+
+        assert set(house.run(crowd())) == {500}
+        assert len(censor.heard) < 20
+
+
+def _until_it_was_asked_twice(censor: Censor) -> None:
+    while len(censor.heard) < 2:
+        time.sleep(0.01)
+
+
+def _key(house: House) -> dict[str, str]:
+    return {"Authorization": f"Bearer {house.key}"}
+
+
+async def _create(house: House) -> int:
+    path = "/api/v1/services/aigc/image2video/video-synthesis"
+    headers = {"X-DashScope-Async": "enable", **_key(house)}
+    return (await house.client.post(path, json=submission(), headers=headers)).status_code
