@@ -193,7 +193,7 @@ class Pools:
     def __init__(self, settings: Settings, *, on_exit: Callable[[str], Awaitable[bool]]) -> None:
         self._loops = settings.remote_running
         self._on_exit = on_exit
-        self._shared = Shared(self._loops, within=2 * settings.lease_seconds)
+        self._shared = Shared(self._loops, within=10.0 + 2 * settings.lease_seconds)
         command, environment = _worker_command(settings), _worker_environment(settings)
         self._makers = ProcessPool(command, assembly.workers_here(settings), on_exit=on_exit, env=environment)
         relaying = [*command, "--forward", str(self._loops)]

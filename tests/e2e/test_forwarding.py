@@ -1,5 +1,6 @@
 """Two real servers: the near one has its videos made by the far one, and either may die in the middle."""
 
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -109,6 +110,21 @@ def test_a_near_server_that_is_killed_in_the_middle_goes_on_with_the_same_far_ta
         for task_id in task_ids:
             assert service.finish(task_id)["output"]["task_status"] == "SUCCEEDED"
         assert len(listed(far.service())) == 3
+
+
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_relay_that_is_killed_or_frozen_is_replaced_and_its_tasks_go_on(tmp_path: Path, blow: signal.Signals) -> None:
+    with pair(tmp_path, lease_seconds="2") as (near, far):
+        prompt, go = held(tmp_path)
+        service = near.start()
+        task_id = submitted(service, prompt)
+        until("the far side works on it", lambda: [r for r in listed(far.service()) if r["status"] == "RUNNING"])
+        (relay,) = near.workers()
+        relay.send(blow)
+        until("another one is there", lambda: near.workers() and relay not in near.workers())
+        go.touch()
+        assert service.finish(task_id)["output"]["task_status"] == "SUCCEEDED"
+        assert len(listed(far.service())) == 1
 
 
 def test_a_drain_hands_back_at_once_and_leaves_the_far_task_alone(tmp_path: Path) -> None:

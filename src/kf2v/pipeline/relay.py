@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import TypeVar
 
 import structlog
@@ -27,7 +28,7 @@ from kf2v.moderation.panel import Panel
 from kf2v.net.dashscope import RemoteError, Standing
 from kf2v.pipeline.errands import Errands, Order
 from kf2v.pipeline.gathering import Fetches, Gathering, Picture
-from kf2v.pipeline.heeding import heeding, rest
+from kf2v.pipeline.heeding import heeding, rest, taken
 from kf2v.pipeline.inspecting import exhibit
 from kf2v.pipeline.keeping import disk_trouble_told, keep, unfinished
 from kf2v.pipeline.prepare import recognise
@@ -86,6 +87,7 @@ class Relay:
         self._clock = clock
         self._patience = patience
         self._pauses = pauses
+        self._submitting = Lock()
 
     @property
     def engines(self) -> frozenset[str]:
@@ -191,21 +193,22 @@ class Relay:
 
         def submit() -> str:
             nonlocal doubtful
-            if doubtful:
-                if (found := self._found(lease, order, line)) is not None:
-                    return found
-                doubtful = line.repeats_safely  # then the next answer tells; else the list did
-            try:
-                return line.submit(order.request, key=lease.task_id)
-            except RemoteError as error:
-                doubtful = doubtful or error.doubtful
-                raise
+            # one at a time: what another has submitted and not yet written down would look like a task of nobody's
+            with taken(self._submitting, heed):
+                far_id = self._found(lease, order, line) if doubtful else None
+                if far_id is None:
+                    doubtful = doubtful and line.repeats_safely  # then the next answer tells; else the list did
+                    try:
+                        far_id = line.submit(order.request, key=lease.task_id)
+                    except RemoteError as error:
+                        doubtful = doubtful or error.doubtful
+                        raise
+                self._errands.begun(lease.task_id, far_id)
+            return far_id
 
-        # not heeding: whoever leaves before the answer leaves something behind that is paid for and unknown
+        # not heeding but for its turn: whoever leaves before the answer leaves something that is paid for and unknown
         heed = partial(progress.report, "send", 1.0)
-        heed()
         far_id = self._patiently(lease, submit, heed, doubtful=lambda: doubtful)
-        self._errands.begun(lease.task_id, far_id)
         log.info("task forwarded", task_id=lease.task_id, far=far_id, to=self._remote.base_url)
         return far_id
 

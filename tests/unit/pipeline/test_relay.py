@@ -23,7 +23,7 @@ from kf2v.errors import AlgorithmError, Canceled, DataInspectionFailed, FrameErr
 from kf2v.moderation import Exhibit, Objection, Part, Tick
 from kf2v.moderation.panel import Panel
 from kf2v.pipeline.errands import Errands, Order
-from kf2v.pipeline.heeding import heeding, rest
+from kf2v.pipeline.heeding import heeding, rest, taken
 from kf2v.pipeline.prepare import decode
 from kf2v.pipeline.progress import Progress
 from kf2v.pipeline.relay import BELIEF, Relay
@@ -50,6 +50,19 @@ class Log:
         assert 0 <= done <= 1
         self.seen.append(phase)
         if phase == self._until:
+            raise Canceled
+
+
+class Impatient(Log):
+    """Has enough of a phase when it hears of it for the fifth time."""
+
+    def __init__(self, phase: str) -> None:
+        super().__init__()
+        self._phase = phase
+
+    def report(self, phase: str, done: float) -> None:
+        super().report(phase, done)
+        if self.seen.count(self._phase) >= 5:
             raise Canceled
 
 
@@ -231,6 +244,13 @@ def test_the_list_is_looked_through_to_its_end(depot: Depot) -> None:
     depot.far.rows.append(row("task-1", depot.clock.now()))
     assert depot.make(a_lease(attempt=2)).video is not None
     assert depot.submitted() == 1
+
+
+def test_while_one_is_being_submitted_no_other_looks_for_a_task_of_nobodys(depot: Depot) -> None:
+    with taken(depot.relay._submitting, lambda: None), pytest.raises(Canceled):  # pyright: ignore[reportPrivateUsage]
+        depot.make(progress=Impatient("send"))
+    assert depot.submitted() == 0
+    assert depot.make().video is not None
 
 
 def test_of_several_that_it_could_be_none_is_taken_and_nothing_is_ordered(depot: Depot) -> None:
