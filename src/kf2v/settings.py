@@ -319,7 +319,12 @@ class Settings(BaseSettings):
             raise ValueError(f"moderation {outside[0]} needs moderation_url")
         return self
 
-    @field_validator("public_url", "rewrite_base_url", "moderation_url", "remote_base_url")
+    @field_validator("moderation_url")
+    @classmethod
+    def _whole_url(cls, value: str | None) -> str | None:
+        return cls._trim_url(value) and value  # a slash at the end may be part of a classifier's address
+
+    @field_validator("public_url", "rewrite_base_url", "remote_base_url")
     @classmethod
     def _trim_url(cls, value: str | None) -> str | None:
         if value is None or not value.strip():

@@ -110,6 +110,8 @@ def _spelled(value: object) -> str:
         return "-"
     if isinstance(value, frozenset):
         return ",".join(sorted(map(str, value))) or "-"  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "-"  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
     if isinstance(value, dict):
         return json.dumps(value) if value else "-"
     return str(value)

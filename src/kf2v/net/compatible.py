@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
-from kf2v.net.errand import Unanswered, is_passing
+from kf2v.net.errand import Unanswered, is_passing, wished_pause
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -61,8 +61,6 @@ class Compatible:
         said = _DATA.sub("data:…", " ".join(message.split()))
         if self._api_key:
             said = said.replace(self._api_key, "***")
-        try:
-            wait = max(0.0, float(headers.get("retry-after", "0")))
-        except ValueError:
-            wait = 0.0
-        return Unanswered(f"it answers {said[:REPEATED]}", status=status, passing=is_passing(status), wait=wait)
+        return Unanswered(
+            f"it answers {said[:REPEATED]}", status=status, passing=is_passing(status), wait=wished_pause(headers)
+        )

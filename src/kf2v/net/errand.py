@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -30,6 +30,14 @@ class Unanswered(Exception):
 def is_passing(status: int) -> bool:
     """Whether an HTTP answer of ``status`` may be another one the next time."""
     return status in _PASSING or status >= 500
+
+
+def wished_pause(headers: Mapping[str, str]) -> float:
+    """The seconds that ``Retry-After`` names; 0 where it is absent, a date, or nonsense."""
+    try:
+        return max(0.0, float(headers.get("retry-after", "0")))
+    except ValueError:
+        return 0.0
 
 
 def errand(

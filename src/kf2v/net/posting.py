@@ -7,7 +7,7 @@ import msgspec
 
 from kf2v import __version__
 from kf2v.net.dashscope import is_loopback
-from kf2v.net.errand import Unanswered, is_passing
+from kf2v.net.errand import Unanswered, is_passing, wished_pause
 
 #: seconds to reach the host
 CONNECT = 5.0
@@ -30,8 +30,7 @@ async def post_json(url: str, body: object, *, api_key: str = "", seconds: float
             client.stream("POST", url, content=msgspec.json.encode(body), headers=headers) as answer,
         ):
             if answer.status_code != 200:
-                status = answer.status_code
-                raise Unanswered(f"it answers with status {status}", status=status, passing=is_passing(status))
+                raise _refused(answer)
             return msgspec.json.decode(await _whole(answer))
     except httpx2.TimeoutException as error:
         raise Unanswered("it cannot be reached in time", passing=True) from error
@@ -39,6 +38,12 @@ async def post_json(url: str, body: object, *, api_key: str = "", seconds: float
         raise Unanswered(f"it cannot be reached: {error or type(error).__name__}", passing=True) from error
     except msgspec.DecodeError as error:
         raise Unanswered("it answers, but not with JSON", passing=True) from error
+
+
+def _refused(answer: httpx2.Response) -> Unanswered:
+    status = answer.status_code
+    said, wait = f"it answers with status {status}", wished_pause(answer.headers)
+    return Unanswered(said, status=status, passing=is_passing(status), wait=wait)
 
 
 async def _whole(answer: httpx2.Response) -> bytes:

@@ -89,6 +89,8 @@ def test_nobody_is_asked_where_moderation_is_off(kf2v: Kf2v, monkeypatch: pytest
     monkeypatch.setenv("KF2V_MODERATION", "off")
     ran = kf2v("moderation", "check", "gore")
     assert (ran.code, ran.out) == (0, "moderation is off\n")
+    rows = [line.split() for line in kf2v("config", "show").out.splitlines()]
+    assert ["moderation", "-", "env", "KF2V_MODERATION"] in rows
 
 
 def test_a_video_made_without_a_server_is_inspected_too(

@@ -10,8 +10,10 @@ from kf2v.moderation import Exhibit, Undecided
 from kf2v.moderation.lists import PICTURES, WORDS, Lists, blank
 from kf2v.moderation.lists.kept import KeptList
 from kf2v.moderation.lists.words import parse
+from stage import texture
 
 PROMPT = Exhibit(side="input", part="prompt")
+FRAME = Exhibit(side="input", part="first_frame")
 
 
 def read(lists: Lists, text: str) -> bool:
@@ -66,6 +68,8 @@ def test_a_list_that_cannot_be_read_leaves_it_undecided(tmp_path: Path) -> None:
 def test_what_is_shipped_explains_itself_in_two_languages_and_forbids_nothing(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(blank(name))
     lists = Lists(tmp_path)
+    assert not read(lists, "beheading")
+    assert lists.look(texture(1), FRAME, lambda: None) is None
     assert not lists.reads()
     assert not lists.looks()
     assert "Examples" in blank(name)
@@ -89,3 +93,10 @@ def test_entries_know_their_line(tmp_path: Path) -> None:
     path = tmp_path / "list"
     path.write_text("\n# x\n\ngore\n")
     assert [entry.number for entry in KeptList(path, parse).entries()] == [4]
+
+
+def test_a_long_list_is_not_read_by_who_only_wants_to_know_whether_there_is_one(tmp_path: Path) -> None:
+    (tmp_path / WORDS).write_text("/(/\n")
+    with capture_logs() as told:
+        assert Lists(tmp_path).reads()
+    assert told == []

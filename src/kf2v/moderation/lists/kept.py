@@ -3,13 +3,15 @@
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import structlog
 
 from kf2v.moderation import Undecided
 
 Entry = TypeVar("Entry")
+#: when a file was changed, its length, and which file it is
+State: TypeAlias = tuple[int, int, int]
 
 log = structlog.get_logger(__name__)
 
@@ -29,9 +31,8 @@ class KeptList(Generic[Entry]):
         self._path = path
         self._parse = parse
         self._lock = threading.Lock()
-        #: when the file was changed and how long it was, as far as it was read
-        self._read: tuple[int, int, int] | None = None
-        self._entries: tuple[Entry, ...] = ()
+        #: what was read, and in which state the file was then
+        self._known: tuple[State | None, tuple[Entry, ...]] = (None, ())
 
     @property
     def name(self) -> str:
@@ -40,27 +41,29 @@ class KeptList(Generic[Entry]):
     def entries(self) -> tuple[Entry, ...]:
         """Raises Undecided if the file is there but cannot be read."""
         try:
-            facts = self._path.stat()
+            state = self._state()
+            with self._lock:
+                if state != self._known[0]:
+                    self._known = (state, tuple(self._parsed(self._path.read_bytes())))
+                return self._known[1]
         except FileNotFoundError:
             return ()
         except OSError as error:
             raise Undecided(f"{self._path} cannot be read: {error.strerror}") from error
-        state = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
-        with self._lock:
-            if state != self._read:
-                try:
-                    self._entries = tuple(self._parsed(self._path.read_bytes()))
-                except OSError as error:
-                    raise Undecided(f"{self._path} cannot be read: {error.strerror}") from error
-                self._read = state
-            return self._entries
 
     def empty(self) -> bool:
-        """Whether there is surely nothing in it."""
+        """Whether there is surely nothing in it; a file that was not read yet may have something."""
+        known, entries = self._known
         try:
-            return not self.entries()
-        except Undecided:
+            return self._state() == known and not entries
+        except FileNotFoundError:
+            return True
+        except OSError:
             return False
+
+    def _state(self) -> State:
+        facts = self._path.stat()
+        return facts.st_mtime_ns, facts.st_size, facts.st_ino
 
     def _parsed(self, content: bytes) -> list[Entry]:
         found: list[Entry] = []

@@ -4,7 +4,7 @@ The hash is the ``phash`` of the imagehash library, which is loaded when there i
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -59,11 +59,13 @@ def hash_of(picture: "Frame") -> int:
     return int(str(imagehash.phash(Image.fromarray(picture))), 16)
 
 
-def objection(picture: "Frame", entries: Iterable[Forbidden], *, distance: int, file: str) -> Objection | None:
+def objection(picture: "Frame", entries: Sequence[Forbidden], *, distance: int, file: str) -> Objection | None:
     """What the nearest of ``entries`` has against ``picture``, if it differs in ``distance`` bits or fewer."""
+    if not entries:
+        return None
     here = hash_of(picture)
-    nearest = min(entries, key=lambda entry: (entry.hash ^ here).bit_count(), default=None)
-    if nearest is None or (bits := (nearest.hash ^ here).bit_count()) > distance:
+    nearest = min(entries, key=lambda entry: (entry.hash ^ here).bit_count())
+    if (bits := (nearest.hash ^ here).bit_count()) > distance:
         return None
     label = f" ({nearest.label})" if nearest.label else ""
     return Objection(ground=nearest.ground, reason=f"line {nearest.number} of {file}{label}, {bits} bits away")

@@ -40,7 +40,6 @@ class Word:
     ground: Ground
     #: in the form that texts are brought to
     text: str
-    pattern: "regex.Pattern[str]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +65,7 @@ def parse(line: str, number: int) -> Word | Pattern:
     word = plain(entry)
     if not word:
         raise BrokenLine("there is no word in it")
-    return Word(number=number, ground=ground, text=word, pattern=_alone(word))
+    return Word(number=number, ground=ground, text=word)
 
 
 def split_ground(line: str) -> tuple[Ground, str]:
@@ -84,7 +83,7 @@ def objection(text: str, entries: Iterable[Word | Pattern], file: str) -> Object
     here, end, slow = plain(text), time.monotonic() + ALL_TIME, list[int]()
     for entry in entries:
         if isinstance(entry, Word):
-            found = entry.text in here and entry.pattern.search(here)
+            found = entry.text in here and _alone(entry.text).search(here)
         else:
             left = min(PATTERN_TIME, end - time.monotonic())
             try:
