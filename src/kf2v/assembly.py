@@ -628,6 +628,7 @@ def build_relay(settings: Settings, *, blobs: Blobs | None = None, scratch: Path
     return Relay(
         remote=build_remote(settings),
         fetcher=_fetcher(settings),
+        panel=build_panel(settings),
         blobs=open_blobs(settings) if blobs is None else blobs,
         scratch=scratch or settings.scratch_dir,
         clock=SystemClock(),

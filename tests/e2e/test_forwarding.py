@@ -163,3 +163,18 @@ def test_doctor_says_whether_the_far_side_takes_the_key(tmp_path: Path, right: b
         assert line.startswith("ok" if right else "fail")
         assert right or "Invalid API-key provided." in line
         assert "sk-wrong" not in seen
+
+
+def test_an_order_whose_answer_was_lost_is_one_task_over_there(tmp_path: Path) -> None:
+    """The far one is a kf2v, which counts an ``Idempotency-Key`` once."""
+    with pair(tmp_path) as (near, far):
+        prompt, go = held(tmp_path)
+        service = near.start()
+        task_id = submitted(service, prompt)
+        until("the far side works on it", lambda: [r for r in listed(far.service()) if r["status"] == "RUNNING"])
+        near.kill()
+        (note,) = near.data_dir.glob(f"blobs/remote/{task_id}/task*")
+        note.unlink()  # as if it had died before it could write down what the far side called it
+        go.touch()
+        assert near.start().finish(task_id)["output"]["task_status"] == "SUCCEEDED"
+        assert len(listed(far.service())) == 1

@@ -1,9 +1,10 @@
 """Waiting that can be called off, whatever is waited for."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, wait
-from threading import Thread
+from contextlib import contextmanager
+from threading import Lock, Thread
 from typing import TypeVar
 
 #: seconds between two questions whether the work is called off
@@ -36,6 +37,18 @@ def heeding(ask: Callable[[], T], heed: Callable[[], None]) -> T:
             raise
         wait([answer], OFTEN)
     return answer.result()
+
+
+@contextmanager
+def taken(lock: Lock, heed: Callable[[], None]) -> Generator[None]:
+    """``lock``, once it is free; ``heed`` is called meanwhile."""
+    heed()
+    while not lock.acquire(timeout=OFTEN):
+        heed()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def rest(seconds: float, heed: Callable[[], None], sleep: Callable[[float], None] = time.sleep) -> None:

@@ -17,9 +17,9 @@ from kf2v.blobs import BlobExists, Blobs
 from kf2v.engines import Engine, EngineUnavailable, Scene, Watch
 from kf2v.errors import AlgorithmError, ApiError, DataInspectionFailed, OutOfOrder
 from kf2v.metering import usage_of
-from kf2v.moderation import Exhibit, Part
 from kf2v.moderation.panel import Panel
 from kf2v.pipeline.gathering import Fetches, Gathering
+from kf2v.pipeline.inspecting import exhibit
 from kf2v.pipeline.keeping import disk_trouble_told, keep, unfinished
 from kf2v.pipeline.progress import Progress
 from kf2v.rewriting import Rewriter
@@ -107,9 +107,9 @@ class Recipe:
         if not self._panel.looks("input", lease.job.inspect):
             return
         watch.report("moderate", 0.0)
-        self._panel.look(first, _exhibit(lease, "first_frame"), watch.tick)
+        self._panel.look(first, exhibit(lease, "first_frame"), watch.tick)
         watch.report("moderate", 0.5)
-        self._panel.look(last, _exhibit(lease, "last_frame"), watch.tick)
+        self._panel.look(last, exhibit(lease, "last_frame"), watch.tick)
         watch.report("moderate", 1.0)
 
     def _rewrite(self, lease: Lease, first: Frame, last: Frame, watch: "_Window") -> str | None:
@@ -121,7 +121,7 @@ class Recipe:
         with structlog.contextvars.bound_contextvars(task_id=lease.task_id):
             actual = self._rewriter.rewrite(prompt, first, last, partial(watch.report, "rewrite"))
         if actual != prompt and self._panel.reads("input", lease.job.inspect):
-            self._panel.read(actual, _exhibit(lease, "actual_prompt"), watch.tick)
+            self._panel.read(actual, exhibit(lease, "actual_prompt"), watch.tick)
         return actual
 
     def _generate(self, job: Job, scene: Scene, watch: Watch) -> Clip:
@@ -145,7 +145,7 @@ class Recipe:
         def passing() -> Iterator[Frame]:
             for number, frame in enumerate(clip.frames):
                 if self._panel.samples(number, of=COUNT):
-                    self._panel.look(frame, _exhibit(lease, "frame", number), watch.tick)
+                    self._panel.look(frame, exhibit(lease, "frame", number), watch.tick)
                 yield frame
 
         return replace(clip, frames=passing())
@@ -170,11 +170,6 @@ class Recipe:
             yield path
         finally:
             path.unlink(missing_ok=True)
-
-
-def _exhibit(lease: Lease, part: Part, number: int | None = None) -> Exhibit:
-    side = "output" if part in ("frame", "preview") else "input"
-    return Exhibit(side=side, part=part, task_id=lease.task_id, model=lease.job.model, number=number)
 
 
 def _scene(job: Job, first: Frame, last: Frame, prompt: str) -> Scene:
@@ -225,7 +220,7 @@ class _Window:
         if not self._panel.looks("output", self._lease.job.inspect):
             return True
         try:
-            self._panel.look(preview, _exhibit(self._lease, "preview"), self.tick)
+            self._panel.look(preview, exhibit(self._lease, "preview"), self.tick)
         except ApiError:
             return False
         return True

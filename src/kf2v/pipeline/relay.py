@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import TypeVar
 
 import structlog
@@ -23,10 +24,12 @@ from kf2v.engines.remote.pace import pauses
 from kf2v.engines.remote.verdict import Verdict, judge
 from kf2v.errors import AlgorithmError, OutOfOrder
 from kf2v.metering import usage_of
+from kf2v.moderation.panel import Panel
 from kf2v.net.dashscope import RemoteError, Standing
 from kf2v.pipeline.errands import Errands, Order
 from kf2v.pipeline.gathering import Fetches, Gathering, Picture
-from kf2v.pipeline.heeding import heeding, rest
+from kf2v.pipeline.heeding import heeding, rest, taken
+from kf2v.pipeline.inspecting import exhibit
 from kf2v.pipeline.keeping import disk_trouble_told, keep, unfinished
 from kf2v.pipeline.prepare import recognise
 from kf2v.pipeline.progress import Progress
@@ -66,6 +69,7 @@ class Relay:
         self,
         *,
         remote: Remote,
+        panel: Panel,
         fetcher: Fetches,
         blobs: Blobs,
         scratch: Path,
@@ -75,6 +79,7 @@ class Relay:
     ) -> None:
         """``patience`` is how many seconds a far side may be away before another engine is asked."""
         self._remote = remote
+        self._panel = panel
         self._gathering = Gathering(fetcher, blobs)
         self._blobs = blobs
         self._errands = Errands(blobs)
@@ -82,6 +87,7 @@ class Relay:
         self._clock = clock
         self._patience = patience
         self._pauses = pauses
+        self._submitting = Lock()
 
     @property
     def engines(self) -> frozenset[str]:
@@ -103,6 +109,8 @@ class Relay:
                     return Outcome(failure=_failure(standing))
                 with self._received(lease, standing, line, progress) as path:
                     size = _examined(path, lease)
+                    actual_prompt = _actual_prompt(lease, standing)
+                    self._inspect_result(lease, path, actual_prompt, progress)
                     progress.report("keep", 0.0)
                     video = keep(self._blobs, lease, path, size)
         except _Refusal as refusal:
@@ -110,7 +118,7 @@ class Relay:
         except RemoteError as error:  # there is not even a line
             begun = self._errands.order(lease.task_id) is not None
             raise (AlgorithmError() if begun else OutOfOrder(_described(error))) from error
-        return Outcome(video=video, actual_prompt=_actual_prompt(lease, standing), usage=usage_of(lease.job))
+        return Outcome(video=video, actual_prompt=actual_prompt, usage=usage_of(lease.job))
 
     def discard(self, outcome: Outcome) -> None:
         """Throw away what ``outcome`` brought: its lease was gone before it could be told."""
@@ -138,11 +146,32 @@ class Relay:
         if order is not None:
             return self._submitted(lease, order, line, progress, doubtful=True)
         pictures = self._gathering.pictures(lease, progress)
-        # what is inspected here before it leaves this machine, is inspected here
+        self._inspect_pictures(lease, pictures, progress)
         order = self._drawn_up(lease, pictures, line, progress)
         if not self._errands.intend(lease.task_id, order):
             return self._ordered(lease, line, progress)
         return self._submitted(lease, order, line, progress, doubtful=False)
+
+    def _inspect_pictures(self, lease: Lease, pictures: tuple[Picture, Picture], progress: Progress) -> None:
+        """Before they leave this machine. Raises DataInspectionFailed."""
+        if not self._panel.looks("input", lease.job.inspect):
+            return
+        tick = partial(progress.report, "moderate", 0.0)
+        tick()
+        for part, picture in zip(("first_frame", "last_frame"), pictures, strict=True):
+            self._panel.look(picture.frame, exhibit(lease, part), tick)
+
+    def _inspect_result(self, lease: Lease, path: Path, actual_prompt: str | None, progress: Progress) -> None:
+        """Before anybody sees it. Raises DataInspectionFailed."""
+        tick = partial(progress.report, "receive", 1.0)
+        if actual_prompt is not None and self._panel.reads("input", lease.job.inspect):
+            self._panel.read(actual_prompt, exhibit(lease, "actual_prompt"), tick)
+        if not self._panel.looks("output", lease.job.inspect):
+            return
+        for number, frame in enumerate(mp4.read_frames(path)):
+            tick()
+            if self._panel.samples(number, of=COUNT):
+                self._panel.look(frame, exhibit(lease, "frame", number), tick)
 
     def _drawn_up(self, lease: Lease, pictures: tuple[Picture, Picture], line: Line, progress: Progress) -> Order:
         """The pictures lie at the far side, so that both sides see the same bytes; nothing is asked for yet."""
@@ -164,21 +193,22 @@ class Relay:
 
         def submit() -> str:
             nonlocal doubtful
-            if doubtful:
-                if (found := self._found(lease, order, line)) is not None:
-                    return found
-                doubtful = line.repeats_safely  # then the next answer tells; else the list did
-            try:
-                return line.submit(order.request, key=lease.task_id)
-            except RemoteError as error:
-                doubtful = doubtful or error.doubtful
-                raise
+            # one at a time: what another has submitted and not yet written down would look like a task of nobody's
+            with taken(self._submitting, heed):
+                far_id = self._found(lease, order, line) if doubtful else None
+                if far_id is None:
+                    doubtful = doubtful and line.repeats_safely  # then the next answer tells; else the list did
+                    try:
+                        far_id = line.submit(order.request, key=lease.task_id)
+                    except RemoteError as error:
+                        doubtful = doubtful or error.doubtful
+                        raise
+                self._errands.begun(lease.task_id, far_id)
+            return far_id
 
-        # not heeding: whoever leaves before the answer leaves something behind that is paid for and unknown
+        # not heeding but for its turn: whoever leaves before the answer leaves something that is paid for and unknown
         heed = partial(progress.report, "send", 1.0)
-        heed()
         far_id = self._patiently(lease, submit, heed, doubtful=lambda: doubtful)
-        self._errands.begun(lease.task_id, far_id)
         log.info("task forwarded", task_id=lease.task_id, far=far_id, to=self._remote.base_url)
         return far_id
 

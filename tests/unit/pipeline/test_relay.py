@@ -19,14 +19,16 @@ from kf2v.engines import Scene
 from kf2v.engines.remote import Remote
 from kf2v.engines.remote.pace import Pace
 from kf2v.engines.still import Still
-from kf2v.errors import AlgorithmError, Canceled, FrameError, InvalidImageFormat, OutOfOrder
+from kf2v.errors import AlgorithmError, Canceled, DataInspectionFailed, FrameError, InvalidImageFormat, OutOfOrder
+from kf2v.moderation import Exhibit, Objection, Part, Tick
+from kf2v.moderation.panel import Panel
 from kf2v.pipeline.errands import Errands, Order
-from kf2v.pipeline.heeding import heeding, rest
+from kf2v.pipeline.heeding import heeding, rest, taken
 from kf2v.pipeline.prepare import decode
 from kf2v.pipeline.progress import Progress
 from kf2v.pipeline.relay import BELIEF, Relay
 from kf2v.tasks import Failure, FrameSource, Lease, Outcome, Usage
-from kf2v.video import mp4
+from kf2v.video import Frame, mp4
 from kf2v.video.frames import fit
 from kf2v.video.size import Size
 from kf2v.worker.loop import Loop
@@ -51,6 +53,19 @@ class Log:
             raise Canceled
 
 
+class Impatient(Log):
+    """Has enough of a phase when it hears of it for the fifth time."""
+
+    def __init__(self, phase: str) -> None:
+        super().__init__()
+        self._phase = phase
+
+    def report(self, phase: str, done: float) -> None:
+        super().report(phase, done)
+        if self.seen.count(self._phase) >= 5:
+            raise Canceled
+
+
 class NoWeb:
     def fetch(self, url: str) -> bytes:
         raise InvalidImageFormat(f"nothing at {url}")
@@ -69,7 +84,9 @@ class Depot:
         self.folder = folder
         self.relay = self.another()
 
-    def another(self, *, base_url: str | None = None, key: str = KEY, patience: float = 0.0) -> Relay:
+    def another(
+        self, *, base_url: str | None = None, key: str = KEY, patience: float = 0.0, panel: Panel | None = None
+    ) -> Relay:
         remote = Remote(
             base_url=base_url or self.far.base_url,
             api_key=key,
@@ -79,6 +96,7 @@ class Depot:
         )
         return Relay(
             remote=remote,
+            panel=panel or Panel(),
             fetcher=NoWeb(),
             blobs=self.blobs,
             scratch=self.folder / "scratch",
@@ -226,6 +244,13 @@ def test_the_list_is_looked_through_to_its_end(depot: Depot) -> None:
     depot.far.rows.append(row("task-1", depot.clock.now()))
     assert depot.make(a_lease(attempt=2)).video is not None
     assert depot.submitted() == 1
+
+
+def test_while_one_is_being_submitted_no_other_looks_for_a_task_of_nobodys(depot: Depot) -> None:
+    with taken(depot.relay._submitting, lambda: None), pytest.raises(Canceled):  # pyright: ignore[reportPrivateUsage]
+        depot.make(progress=Impatient("send"))
+    assert depot.submitted() == 0
+    assert depot.make().video is not None
 
 
 def test_of_several_that_it_could_be_none_is_taken_and_nothing_is_ordered(depot: Depot) -> None:
@@ -485,3 +510,59 @@ def test_a_task_that_is_stopped_here_is_called_off_there_while_it_waits_there(
         assert not worker.is_alive()
     assert depot.submitted() == 1
     assert len(depot.far.of("POST", "/cancel")) == canceled
+
+
+class Strict:
+    """Objects to one part, and writes down what it was shown."""
+
+    name = "strict"
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+        self.shown: list[tuple[str, int | None]] = []
+
+    def reads(self) -> bool:
+        return True
+
+    def looks(self) -> bool:
+        return True
+
+    def read(self, text: str, exhibit: Exhibit, tick: Tick) -> Objection | None:
+        return self._verdict(exhibit)
+
+    def look(self, picture: Frame, exhibit: Exhibit, tick: Tick) -> Objection | None:
+        return self._verdict(exhibit)
+
+    def _verdict(self, exhibit: Exhibit) -> Objection | None:
+        self.shown.append((exhibit.part, exhibit.number))
+        return Objection(ground="inappropriate", reason="no") if exhibit.part == self._part else None
+
+
+@pytest.mark.parametrize("part", ["first_frame", "last_frame"])
+def test_a_picture_that_may_not_pass_never_leaves(depot: Depot, part: Part) -> None:
+    depot.relay = depot.another(panel=Panel([Strict(part)]))
+    with pytest.raises(DataInspectionFailed, match="Input data"):
+        depot.make()
+    assert depot.far.asked == []
+
+
+def test_a_film_that_may_not_pass_is_not_kept(depot: Depot) -> None:
+    depot.relay = depot.another(panel=Panel([Strict("frame")]))
+    with pytest.raises(DataInspectionFailed, match="Output data"):
+        depot.make()
+    assert not [blob.key for blob in depot.blobs.walk("videos/")]
+    assert not list((depot.folder / "scratch").iterdir())
+
+
+def test_what_the_far_side_made_of_the_prompt_is_read(depot: Depot) -> None:
+    depot.far.states[-1]["actual_prompt"] = "something else entirely"
+    depot.relay = depot.another(panel=Panel([Strict("actual_prompt")]))
+    with pytest.raises(DataInspectionFailed):
+        depot.make(a_lease(prompt_extend=True))
+
+
+def test_of_a_film_as_many_frames_are_looked_at_as_of_one_made_here(depot: Depot) -> None:
+    strict = Strict("preview")
+    depot.relay = depot.another(panel=Panel([strict], every=50))
+    assert depot.make().video is not None
+    assert [number for part, number in strict.shown if part == "frame"] == [0, 50, 100, 149]
