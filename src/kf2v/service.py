@@ -104,7 +104,9 @@ async def _live(settings: Settings, ending: _Ending) -> None:
             settings, store=store, blobs=blobs, clock=clock, secret=secret, workers_alive=lambda: pool.alive
         )
         key = assembly.owner_key(settings)
-        await front.keys.ensure(key, DEFAULT_ACCOUNT, OWNER)
+        owner = await front.keys.ensure(key, DEFAULT_ACCOUNT, OWNER)
+        if owner.revoked_at is not None:
+            log.warning("the owner's key is revoked or was rotated", hint=owner.hint)
         await front.desk.recover()
         shutil.rmtree(settings.scratch_dir, ignore_errors=True)
         back = bind(socket_path(settings.data_dir))

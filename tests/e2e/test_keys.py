@@ -107,6 +107,7 @@ def test_an_owners_key_that_was_rotated_stays_dead_after_a_restart(deployment: D
     assert deployment.end() == 0
     service = deployment.start()
     assert service.get("/api/v1/models", key=KEY).status == 401
+    assert any("is revoked or was rotated" in line for line in deployment.log)
     assert service.get("/kf2v/v1/keys", key=fresh).status == 200
 
 
