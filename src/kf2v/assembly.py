@@ -26,9 +26,15 @@ from kf2v.links import Signer
 from kf2v.rewriting import Rewriter
 from kf2v.server.app import App
 from kf2v.server.desk import Desk
+from kf2v.server.ext.events import Events
+from kf2v.server.ext.pictures import Pictures
+from kf2v.server.ext.portrait import Portrait
+from kf2v.server.ext.tasks import OwnTasks
+from kf2v.server.journal import Journal
 from kf2v.server.operations import Metrics, Operations
 from kf2v.server.reception import Reception
 from kf2v.server.routes import table
+from kf2v.server.sweeper import Sweeper
 from kf2v.server.v1.create import Create
 from kf2v.server.v1.files import Files, VideoLinks
 from kf2v.server.v1.models import Models
@@ -227,6 +233,8 @@ class Front:
     keys: Keys
     desk: Desk
     vitals: Vitals
+    journal: Journal
+    sweeper: Sweeper
 
 
 def build_front(
@@ -241,12 +249,15 @@ def build_front(
     """Everything that answers requests, over the given rows, bytes and clock."""
     region, kept, signer = REGIONS[settings.region], retention(settings), Signer(secret)
     keys = Keys(store, secret=secret, clock=clock)
+    journal = Journal()
     desk = Desk(
         store,
         clock=clock,
         lease_ms=round(settings.lease_seconds * SECOND),
         max_attempts=settings.max_attempts,
         task_timeout_ms=round(settings.task_timeout * SECOND),
+        grace_ms=round(settings.cancel_grace_seconds * SECOND),
+        journal=journal,
     )
     vitals = Vitals(
         store=store,
@@ -267,11 +278,25 @@ def build_front(
         validation=settings.validation,
     )
     reception = Reception(keys)
-    links = VideoLinks(signer=signer, retention=kept, public_url=settings.public_url)
+    links = VideoLinks(signer=signer, clock=clock, retention=kept, public_url=settings.public_url)
     metrics = Metrics()
+    sweeper = Sweeper(store=store, blobs=blobs, clock=clock, retention=kept)
+    portrait = Portrait(store=store, blobs=blobs, clock=clock, retention=kept, links=links)
+    own_tasks = OwnTasks(
+        reception=reception,
+        store=store,
+        clock=clock,
+        retention=kept,
+        desk=desk,
+        journal=journal,
+        sweeper=sweeper,
+        portrait=portrait,
+    )
+    pictures = Pictures(reception=reception, tasks=own_tasks, blobs=blobs, portrait=portrait, png_of=_png_of)
+    events = Events(reception=reception, journal=journal, portrait=portrait)
     routes = table(
-        create=Create(reception=reception, admission=admission, store=store, desk=desk, vitals=vitals),
-        tasks=Tasks(reception=reception, store=store, clock=clock, retention=kept, links=links),
+        create=Create(reception=reception, admission=admission, store=store, desk=desk, vitals=vitals, journal=journal),
+        tasks=Tasks(reception=reception, store=store, clock=clock, retention=kept, links=links, journal=journal),
         uploads_=Uploads(
             reception=reception,
             store=store,
@@ -284,8 +309,19 @@ def build_front(
         files=Files(signer=signer, store=store, blobs=blobs, clock=clock, retention=kept),
         models=Models(reception=reception, region=region),
         operations=Operations(vitals=vitals, metrics=metrics, store=store),
+        ext=(
+            *own_tasks.routes(),
+            *pictures.routes(),
+            *events.routes(),
+        ),
     )
-    return Front(app=App(routes, metrics), keys=keys, desk=desk, vitals=vitals)
+    return Front(app=App(routes, metrics), keys=keys, desk=desk, vitals=vitals, journal=journal, sweeper=sweeper)
+
+
+def _png_of(path: Path, number: int) -> bytes:
+    from kf2v.video.png import png_of
+
+    return png_of(path, number)
 
 
 def readiness(settings: Settings) -> EngineUnavailable | None:
@@ -361,11 +397,8 @@ def build_engine(settings: Settings, *, seat: int = 0) -> Engine:
 
 
 def build_rewriter(settings: Settings) -> Rewriter:
-    """Who rewrites prompts, and whether a failure is a task's."""
-    from kf2v.rewriting.lenient import Lenient
-
-    rewriter = REWRITERS[settings.rewriter](settings)
-    return Lenient(rewriter) if settings.rewrite_on_failure == "keep" else rewriter
+    """Who rewrites prompts."""
+    return REWRITERS[settings.rewriter](settings)
 
 
 def build_recipe(
@@ -385,4 +418,5 @@ def build_recipe(
         blobs=open_blobs(settings) if blobs is None else blobs,
         watermark_text=settings.watermark_text,
         scratch=scratch or settings.scratch_dir,
+        keeps_prompts=settings.rewrite_on_failure == "keep",
     )

@@ -28,7 +28,7 @@ from kf2v.clock import SystemClock
 from kf2v.net.unix import bind, socket_path
 from kf2v.server.backstage import backstage, opened
 from kf2v.server.front_door import FrontDoor
-from kf2v.server.sweeper import Sweeper, keep_sweeping
+from kf2v.server.sweeper import keep_sweeping
 from kf2v.server.watchkeeper import keep_watch
 from kf2v.settings import Settings
 from kf2v.worker.pools.process import ProcessPool
@@ -106,8 +106,7 @@ async def _live(settings: Settings, ending: _Ending) -> None:
         shutil.rmtree(settings.scratch_dir, ignore_errors=True)
         back = bind(socket_path(settings.data_dir))
         await house.enter_async_context(opened(backstage(front.desk, front.keys), back))
-        sweeper = Sweeper(store=store, blobs=blobs, clock=clock, retention=assembly.retention(settings))
-        await house.enter_async_context(_meanwhile(keep_sweeping(sweeper)))
+        await house.enter_async_context(_meanwhile(keep_sweeping(front.sweeper)))
         await house.enter_async_context(_meanwhile(keep_watch(front.desk, pool.kill)))
         await pool.start()
         house.push_async_callback(pool.stop)
@@ -123,6 +122,7 @@ async def _live(settings: Settings, ending: _Ending) -> None:
         front.desk.drain()
         door.announce()
         await ending.unless_hurried(asyncio.create_task(pool.drain(settings.drain_seconds)))
+        front.journal.close()
         closing = asyncio.create_task(door.close())
         await ending.unless_hurried(closing, seconds=max(LAST_ANSWERS, ending.left_of(settings.drain_seconds)))
         if not closing.done():

@@ -19,7 +19,7 @@ from PIL import Image
 
 from kf2v.blobs import BlobExists, Blobs, NoSuchBlob
 from kf2v.engines import Engine, EngineUnavailable, Scene, Watch
-from kf2v.errors import AlgorithmError, FrameError, InvalidUrl, ResultUploadError
+from kf2v.errors import AlgorithmError, FrameError, InvalidUrl, ResultUploadError, RewriteFailed
 from kf2v.metering import usage_of
 from kf2v.pipeline.prepare import decode
 from kf2v.pipeline.progress import Progress
@@ -56,14 +56,17 @@ class Recipe:
         blobs: Blobs,
         watermark_text: Text,
         scratch: Path,
+        keeps_prompts: bool = False,
     ) -> None:
-        #: ``scratch`` is a directory for unfinished files, best on the file system of ``blobs``
+        #: ``scratch`` is a directory for unfinished files, best on the file system of ``blobs``; ``keeps_prompts`` says
+        #: that a prompt which could not be rewritten stays as it is, where a task would fail otherwise
         self._engines = engines
         self._rewriter = rewriter
         self._fetcher = fetcher
         self._blobs = blobs
         self._watermark_text: Text = watermark_text
         self._scratch = scratch
+        self._keeps_prompts = keeps_prompts
 
     @property
     def engines(self) -> frozenset[str]:
@@ -129,7 +132,15 @@ class Recipe:
             return None
         watch.report("rewrite", 0.0)
         with structlog.contextvars.bound_contextvars(task_id=lease.task_id):
-            return self._rewriter.rewrite(lease.job.prompt, first, last, partial(watch.report, "rewrite"))
+            try:
+                return self._rewriter.rewrite(lease.job.prompt, first, last, partial(watch.report, "rewrite"))
+            except RewriteFailed as error:
+                if not self._keeps_prompts:
+                    raise
+                reason = str(error.__cause__ or error)
+                log.warning("prompt was kept as it is", rewriter=self._rewriter.name, reason=reason)
+                watch.note(f"The prompt was kept as it is, because it could not be rewritten: {reason}")
+                return lease.job.prompt
 
     def _generate(self, engine: str, scene: Scene, watch: Watch) -> Clip:
         """Raises AlgorithmError where the engine has nothing to make this scene of; its owner reads why in the log."""
@@ -188,6 +199,9 @@ class _Window:
 
     def report(self, phase: str, done: float) -> None:
         self._progress.report(phase, done)
+
+    def note(self, text: str) -> None:
+        self._progress.note(text)
 
     def show(self, preview: Frame) -> None:
         file = io.BytesIO()

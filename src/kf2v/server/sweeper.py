@@ -43,6 +43,15 @@ class Sweeper:
             await asyncio.to_thread(self._delete, [upload.blob for upload in uploads])
         return forgotten
 
+    async def wipe(self, task: Task) -> None:
+        """Delete all bytes of a task that is forgotten before its time; uploads are no task's own."""
+
+        def keys() -> list[str]:
+            folders = (f"{kind}/{task.id}/" for kind in ("videos", "inputs", "previews"))
+            return [blob.key for folder in folders for blob in self._blobs.walk(folder)]
+
+        await asyncio.to_thread(lambda: self._delete(keys()))
+
     async def sweep_orphans(self) -> int:
         """Delete old videos and frames whose task is gone, or settled with another file, previews of what is settled,
         uploads that never got a row, and what interrupted writes left; returns how many those were."""

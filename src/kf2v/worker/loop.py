@@ -88,7 +88,7 @@ class Loop:
                 if not watch.lost:
                     self._ledger.hand_back(lease)
                 return
-            settled = self._ledger.settle(lease, outcome)
+            settled = self._ledger.settle(lease, outcome, watch.unsent())
         if settled is Settled.LOST:
             log.warning("lease was lost", task_id=lease.task_id, attempt=lease.attempt)
             self._production.discard(outcome)

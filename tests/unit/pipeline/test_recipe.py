@@ -45,12 +45,16 @@ class Log:
 
     def __init__(self, until: str | None = None) -> None:
         self.seen: list[tuple[str, float]] = []
+        self.notes: list[str] = []
         self._until = until
 
     def report(self, phase: str, done: float) -> None:
         self.seen.append((phase, done))
         if phase == self._until:
             raise Canceled
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 class Pictures:

@@ -40,11 +40,11 @@ class Book:
         self.when_empty()
         return None
 
-    def renew(self, lease: Lease, phase: str, progress: float) -> bool:
+    def renew(self, lease: Lease, phase: str, progress: float, notes: tuple[str, ...] = ()) -> bool:
         self.beats.append((phase, progress))
         return self.holds
 
-    def settle(self, lease: Lease, outcome: Outcome) -> Settled:
+    def settle(self, lease: Lease, outcome: Outcome, notes: tuple[str, ...] = ()) -> Settled:
         self.settled.append((lease.attempt, outcome))
         return self.answer
 
@@ -242,7 +242,7 @@ def test_the_end_of_the_server_ends_the_worker() -> None:
 
 def test_a_heartbeat_that_cannot_be_sent_calls_the_work_off() -> None:
     class Deaf(Book):
-        def renew(self, lease: Lease, phase: str, progress: float) -> bool:
+        def renew(self, lease: Lease, phase: str, progress: float, notes: tuple[str, ...] = ()) -> bool:
             raise LedgerLost
 
     book = Deaf(a_lease())

@@ -5,6 +5,7 @@ from kf2v.admission.keys import Scope
 from kf2v.errors import SynchronousCall, Unavailable
 from kf2v.server.desk import Desk
 from kf2v.server.exchange import Exchange, Reply, reply
+from kf2v.server.journal import Journal
 from kf2v.server.reception import Reception
 from kf2v.server.vitals import Vitals
 from kf2v.store import Store
@@ -18,12 +19,22 @@ BODY_LIMIT = 30 * 1024 * 1024
 class Create:
     """The create call. A 200 means that the task is on disk."""
 
-    def __init__(self, *, reception: Reception, admission: Admission, store: Store, desk: Desk, vitals: Vitals) -> None:
+    def __init__(
+        self,
+        *,
+        reception: Reception,
+        admission: Admission,
+        store: Store,
+        desk: Desk,
+        vitals: Vitals,
+        journal: Journal,
+    ) -> None:
         self._reception = reception
         self._admission = admission
         self._store = store
         self._desk = desk
         self._vitals = vitals
+        self._journal = journal
 
     async def __call__(self, exchange: Exchange) -> Reply:
         caller = await self._reception.caller(exchange, Scope.CREATE)
@@ -35,6 +46,8 @@ class Create:
         task = await self._admission.admit(submission, caller, _envelope(exchange))
         task_id = await self._store.insert(task)
         self._desk.work_arrived()
+        if task_id == task.id:
+            self._journal.publish(task)
         return reply(exchange, {"output": create.answer(task_id)})
 
 

@@ -4,6 +4,7 @@ from kf2v.admission.keys import Caller, Scope
 from kf2v.clock import Clock
 from kf2v.errors import UnsupportedOperation
 from kf2v.server.exchange import Exchange, Reply, reply
+from kf2v.server.journal import Journal
 from kf2v.server.reception import Reception
 from kf2v.server.v1.files import VideoLinks
 from kf2v.store import Store
@@ -17,13 +18,21 @@ class Tasks:
     """Reading and cancelling tasks. A caller sees the tasks of its account, whichever key made them, and no other."""
 
     def __init__(
-        self, *, reception: Reception, store: Store, clock: Clock, retention: Retention, links: VideoLinks
+        self,
+        *,
+        reception: Reception,
+        store: Store,
+        clock: Clock,
+        retention: Retention,
+        links: VideoLinks,
+        journal: Journal,
     ) -> None:
         self._reception = reception
         self._store = store
         self._clock = clock
         self._retention = retention
         self._links = links
+        self._journal = journal
 
     async def query(self, exchange: Exchange) -> Reply:
         """One task; UNKNOWN and HTTP 200 for an id that is unknown, malformed, expired or foreign."""
@@ -52,6 +61,8 @@ class Tasks:
         task = await self._visible(exchange.parts["task_id"], caller)
         if task is None or not await self._store.cancel(task.id, now=self._clock.now()):
             raise UnsupportedOperation
+        if (ended := await self._store.get(task.id)) is not None:
+            self._journal.publish(ended)
         return reply(exchange, {})
 
     async def _visible(self, task_id: str, caller: Caller) -> Task | None:
