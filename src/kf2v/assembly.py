@@ -6,7 +6,7 @@ Heavy things are imported by the builder that needs them: a server that only ans
 import contextlib
 import os
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from kf2v.server.desk import Desk
 from kf2v.server.ext.events import Events
 from kf2v.server.ext.pictures import Pictures
 from kf2v.server.ext.portrait import Portrait
+from kf2v.server.ext.system import System
 from kf2v.server.ext.tasks import OwnTasks
 from kf2v.server.journal import Journal
 from kf2v.server.operations import Metrics, Operations
@@ -44,6 +45,7 @@ from kf2v.server.vitals import Vitals
 from kf2v.settings import Settings
 from kf2v.store import Store
 from kf2v.tasks.retention import Retention
+from kf2v.wire.ext.system import EngineStanding, ModelStanding
 from kf2v.wire.v1.media import FRAME_LIMIT
 
 if TYPE_CHECKING:
@@ -245,8 +247,9 @@ def build_front(
     clock: Clock,
     secret: bytes,
     workers_alive: Callable[[], int],
+    seats: Callable[[], Mapping[str, int]] = dict,
 ) -> Front:
-    """Everything that answers requests, over the given rows, bytes and clock."""
+    """Everything that answers requests, over the given rows, bytes and clock; ``seats`` are of workers, by name."""
     region, kept, signer = REGIONS[settings.region], retention(settings), Signer(secret)
     keys = Keys(store, secret=secret, clock=clock)
     journal = Journal()
@@ -294,6 +297,17 @@ def build_front(
     )
     pictures = Pictures(reception=reception, tasks=own_tasks, blobs=blobs, portrait=portrait, png_of=_png_of)
     events = Events(reception=reception, journal=journal, portrait=portrait)
+    system = System(
+        reception=reception,
+        store=store,
+        clock=clock,
+        desk=desk,
+        vitals=vitals,
+        data_dir=settings.data_dir,
+        engines=lambda: engine_standings(settings),
+        seats=seats,
+        settings=settings.shown(),
+    )
     routes = table(
         create=Create(reception=reception, admission=admission, store=store, desk=desk, vitals=vitals, journal=journal),
         tasks=Tasks(reception=reception, store=store, clock=clock, retention=kept, links=links, journal=journal),
@@ -313,6 +327,7 @@ def build_front(
             *own_tasks.routes(),
             *pictures.routes(),
             *events.routes(),
+            *system.routes(),
         ),
     )
     return Front(app=App(routes, metrics), keys=keys, desk=desk, vitals=vitals, journal=journal, sweeper=sweeper)
@@ -334,6 +349,31 @@ def shortcomings(settings: Settings) -> dict[str, EngineUnavailable]:
     """By model, why an engine that can work all the same cannot make it."""
     ask = SHORTCOMINGS.get(settings.engine)
     return {} if ask is None else ask(settings)
+
+
+def engine_standings(settings: Settings) -> tuple[EngineStanding, ...]:
+    """The engines of these settings, the one that stands in last. May take a while: it looks for what they need."""
+    names = dict.fromkeys(filter(None, (settings.engine, settings.fallback_engine)))
+    standings: list[EngineStanding] = []
+    for name in names:
+        own = settings.model_copy(update={"engine": name})
+        lacking, absent = readiness(own), shortcomings(own)
+        models = (
+            ModelStanding(model=model, reason=absent[model].reason, fix=absent[model].fix)
+            if model in absent
+            else ModelStanding(model=model)
+            for model in REGIONS[settings.region].models
+        )
+        standings.append(
+            EngineStanding(
+                engine=name,
+                fallback=name != settings.engine,
+                reason=lacking.reason if lacking else None,
+                fix=lacking.fix if lacking else None,
+                models=() if lacking else tuple(models),
+            )
+        )
+    return tuple(standings)
 
 
 def wan_options(settings: Settings, *, seat: int = 0) -> "Options":

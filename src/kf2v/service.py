@@ -98,7 +98,13 @@ async def _live(settings: Settings, ending: _Ending) -> None:
             _worker_command(settings), settings.workers, on_exit=mourn, env=_worker_environment(settings)
         )
         front = assembly.build_front(
-            settings, store=store, blobs=blobs, clock=clock, secret=secret, workers_alive=lambda: pool.alive
+            settings,
+            store=store,
+            blobs=blobs,
+            clock=clock,
+            secret=secret,
+            workers_alive=lambda: pool.alive,
+            seats=lambda: pool.places,
         )
         key = assembly.owner_key(settings)
         await front.keys.ensure(key, DEFAULT_ACCOUNT, OWNER)

@@ -196,6 +196,14 @@ class Settings(BaseSettings):
             values["rewrite_api_key"] = self.rewrite_api_key.get_secret_value()
         return {f"KF2V_{name.upper()}": _as_variable(value) for name, value in values.items()}
 
+    def shown(self) -> dict[str, object]:
+        """These settings for their owner's eyes, elsewhere than on this machine: secrets are starred.
+
+        What an owner adds to requests of his own may hold secrets of any shape, so of that only the names are shown.
+        """
+        values = self.model_dump(mode="json")
+        return {name: sorted(values[name]) if name == "rewrite_extra" else values[name] for name in sorted(values)}
+
     @field_validator("fetch_allow_hosts", mode="before")
     @classmethod
     def _split_hosts(cls, value: object) -> object:

@@ -12,6 +12,7 @@ from sse_starlette.event import ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
 from kf2v.admission import keys
+from kf2v.errors import ApiError
 from kf2v.server.exchange import ClientGone, Exchange, Reply
 from kf2v.server.ext.portrait import Portrait
 from kf2v.server.journal import Gap, Journal
@@ -59,6 +60,8 @@ class Events:
         if after is None:
             yield _event("hello", here, {"last_event_id": here})
         async for entry in entries:
+            if not await self._still_may(exchange):
+                return
             name = self._journal.name(entry.number)
             if isinstance(entry, Gap):
                 yield _event("resync", name, {"last_event_id": name})
@@ -69,6 +72,14 @@ class Events:
             else:
                 behind = entry.number < self._journal.last(account)
                 yield _event("task", name, await self._portrait.brief(entry.task, exchange, quick=behind))
+
+    async def _still_may(self, exchange: Exchange) -> bool:
+        """Whether the key that a stream began with is still good: streams go on for days."""
+        try:
+            await self._reception.caller(exchange, keys.Scope.READ)
+        except ApiError:
+            return False
+        return True
 
 
 def _event(kind: str, name: str, members: dict[str, object]) -> ServerSentEvent:

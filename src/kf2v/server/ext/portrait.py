@@ -76,14 +76,14 @@ class Portrait:
 
     async def _around(self, task: Task, exchange: Exchange) -> wire.Surroundings:
         running = task.state is State.RUNNING
-        previews = await self.newest_previews(task) if running else ()
+        shown = len(await self.newest_previews(task)) if running else 0
         base = f"/kf2v/v1/tasks/{task.id}/previews"
         return wire.Surroundings(
             position=await self._store.place(task.id) if task.state.waiting else None,
             eta=await self._eta(task),
             expires_at=self._retention.expires_at(task),
             video_url=self._links.url(task, exchange),
-            previews=tuple(f"{base}/{n}.jpg" for n in range(len(previews))),
+            previews=tuple(f"{base}/{n}.jpg" for n in range(shown)) if running else None,
         )
 
     async def _eta(self, task: Task) -> float | None:

@@ -29,8 +29,8 @@ class Surroundings:
     #: when it is forgotten, milliseconds
     expires_at: int | None = None
     video_url: str | None = None
-    #: paths of the rough pictures there are of what is coming
-    previews: tuple[str, ...] = ()
+    #: paths of the rough pictures there are of what is coming; None where nothing is, or nobody looked
+    previews: tuple[str, ...] | None = None
 
 
 def percent(task: Task) -> int:
@@ -58,7 +58,7 @@ def brief(task: Task, around: Surroundings) -> dict[str, object]:
         "workspace": task.workspace,
         "kept": task.kept,
         "expire_time": None if around.expires_at is None else times.render(around.expires_at),
-        "previews": list(around.previews),
+        "previews": None if around.previews is None else list(around.previews),
     }
     return {name: value for name, value in members.items() if value is not None}
 
