@@ -23,6 +23,7 @@ from kf2v.errors import (
     InvalidImageFormat,
     InvalidUrl,
     ResultUploadError,
+    RewriteFailed,
 )
 from kf2v.pipeline.progress import SHARES, overall
 from kf2v.pipeline.recipe import Recipe
@@ -414,3 +415,33 @@ def test_the_phases_fill_the_whole() -> None:
     assert overall("keep", 1.0) == 1.0
     assert overall("daydream", 0.5) is None
     assert overall("render", 7.0) == overall("render", 1.0)
+
+
+class Speechless:
+    """A rewriter that has no answer."""
+
+    name = "speechless"
+
+    def rewrite(self, prompt: str, first: Frame, last: Frame, report: Report) -> str:
+        raise RewriteFailed from OSError("nobody answers")
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_prompt_that_cannot_be_rewritten_is_kept_and_noted_or_fails_the_task(tmp_path: Path, keeps: bool) -> None:
+    recipe = Recipe(
+        engines={"still": Still()},
+        rewriter=Speechless(),
+        fetcher=Pictures(),
+        blobs=Studio(tmp_path).blobs,
+        watermark_text="AI-generated",
+        scratch=tmp_path,
+        keeps_prompts=keeps,
+    )
+    log = Log()
+    if not keeps:
+        with pytest.raises(RewriteFailed):
+            recipe.produce(lease(prompt="a cat", prompt_extend=True), log)
+        assert log.notes == []
+        return
+    assert recipe.produce(lease(prompt="a cat", prompt_extend=True), log).actual_prompt == "a cat"
+    assert log.notes == ["The prompt was kept as it is, because it could not be rewritten: nobody answers"]
