@@ -363,7 +363,7 @@ async def test_a_list_can_be_narrowed_by_everything_a_query_has(store: Store) ->
 async def test_a_list_can_be_narrowed_by_words_of_the_prompt(store: Store) -> None:
     for number, prompt in enumerate(("A cat, 100% black", '一只黑猫 \\ "quoted"', "ÄTNA erupts", "")):
         await store.insert(order(number, job=replace(job(), prompt=prompt)))
-    found = {"CAT": 0, "%": 0, "黑猫": 1, '\\ "q': 1, "Ätna": None, "ÄTNA ERUPTS": 2, "dog": None}
+    found = {"CAT": 0, "%": 0, "黑猫": 1, '\\ "q': 1, "äTNA": None, "ÄTNA ERUPTS": 2, "dog": None}
     for text, number in found.items():
         assert await listed(store, text=text) == ([] if number is None else [f"task-{number}"]), text
 

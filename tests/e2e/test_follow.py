@@ -87,7 +87,7 @@ def test_a_client_is_told_the_whole_life_of_a_task_and_goes_on_after_a_break(ser
         rest = stream.until(task_id, "SUCCEEDED")
         assert rest[-1]["percent"] == 100
         assert rest[-1]["video_url"]
-        assert [told["task_status"] for told in stream.until(missed, "SUCCEEDED")][0] == "PENDING"
+        assert stream.until(missed, "SUCCEEDED")[0]["task_status"] == "PENDING"
     with following(service, f"?last_event_id={stream.last_id}&task_id={missed}") as stream:
         service.request("DELETE", f"/kf2v/v1/tasks/{task_id}")
         service.request("DELETE", f"/kf2v/v1/tasks/{missed}")

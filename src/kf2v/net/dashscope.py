@@ -116,6 +116,17 @@ class Standing:
         return self.status in ENDED
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One event of a kf2v server's stream."""
+
+    #: ``hello``, ``task``, ``deleted`` or ``resync``
+    kind: str
+    #: where to go on from
+    id: str
+    told: Mapping[str, Any]
+
+
 class DashScope:
     """One endpoint and one key. Not for use by several threads at once.
 
@@ -208,6 +219,21 @@ class DashScope:
                     on_progress(size, total)
         return size
 
+    def events(self, task_id: str | None = None, *, after: str | None = None) -> Iterator[Event]:
+        """What happens to the account's tasks, or to one, from now on or since the event ``after``; ends when the
+        endpoint does. For a kf2v server only. Raises RemoteError.
+        """
+        url = f"{self.base_url.removesuffix('/api/v1')}/kf2v/v1/events"
+        headers = {"Last-Event-ID": after} if after else {}
+        with (
+            _translated(self.base_url),
+            self._api.stream("GET", url, params=_present({"task_id": task_id}), headers=headers) as answer,
+        ):
+            if answer.status_code != _OK:
+                answer.read()
+            _checked(answer)
+            yield from _events(answer.iter_lines())
+
     def follow(
         self,
         task_id: str,
@@ -237,11 +263,24 @@ class DashScope:
                     return
             sleep(next(pauses))
 
+    def own(self, method: str, path: str, **options: Any) -> bytes:
+        """What an endpoint that is a kf2v server answers on its own surface. Raises RemoteError."""
+        url = f"{self.base_url.removesuffix('/api/v1')}/kf2v/v1/{path}"
+        with _translated(self.base_url):
+            return _checked(self._api.request(method, url, **options)).content
+
+    def own_object(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """The same, where it is one JSON object."""
+        return self._object(self.own(method, path, **options))
+
     def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         with _translated(self.base_url):
             answer = _checked(self._api.request(method, path, **options))
+        return self._object(answer.content)
+
+    def _object(self, content: bytes) -> dict[str, Any]:
         try:
-            body: object = msgspec.json.decode(answer.content)
+            body: object = msgspec.json.decode(content)
         except msgspec.DecodeError as error:
             raise Garbled("UnexpectedAnswer", f"{self.base_url} answered with something other than JSON") from error
         if not isinstance(body, dict):
@@ -355,6 +394,22 @@ def _translated(url: str) -> Generator[None]:
         raise Unreachable("InvalidURL", f"{place} cannot be asked: {error}") from error
     except httpx2.HTTPError as error:
         raise Unreachable("NetworkError", f"{place} cannot be reached: {error or type(error).__name__}") from error
+
+
+def _events(lines: Iterable[str]) -> Iterator[Event]:
+    """https://html.spec.whatwg.org/multipage/server-sent-events.html, as far as kf2v goes: one ``data`` per event."""
+    members: dict[str, str] = {}
+    for line in lines:
+        if line:
+            name, _, value = line.partition(":")
+            members[name] = value.removeprefix(" ")
+        elif "data" in members:
+            try:
+                told = msgspec.json.decode(members["data"], type=dict[str, Any])
+            except msgspec.MsgspecError as error:
+                raise Garbled("UnexpectedAnswer", f"an event that is no JSON object: {error}") from error
+            yield Event(kind=members.get("event", "message"), id=members.get("id", ""), told=told)
+            members = {}
 
 
 def _origin(url: str) -> str:
