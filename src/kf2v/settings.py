@@ -5,6 +5,7 @@ what stands here.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
@@ -23,6 +24,9 @@ from kf2v.net.guard import AllowedHosts
 
 #: where settings are looked for, the first one wins
 FILES = (Path("kf2v.toml"), Path(platformdirs.user_config_dir("kf2v")) / "config.toml")
+
+#: who asks, and his password, in a URL
+_PASSWORD = re.compile(r"//[^/@]*@")
 
 #: addresses that mean every interface, and the one by which this machine reaches itself
 LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  looked up, not bound
@@ -201,8 +205,11 @@ class Settings(BaseSettings):
 
         What an owner adds to requests of his own may hold secrets of any shape, so of that only the names are shown.
         """
-        values = self.model_dump(mode="json")
-        return {name: sorted(values[name]) if name == "rewrite_extra" else values[name] for name in sorted(values)}
+        values = self.model_dump(mode="json") | {"rewrite_extra": sorted(self.rewrite_extra)}
+        return {
+            name: _PASSWORD.sub("//***@", value) if isinstance(value, str) else value
+            for name, value in sorted(values.items())
+        }
 
     @field_validator("fetch_allow_hosts", mode="before")
     @classmethod

@@ -224,11 +224,9 @@ class DashScope:
         endpoint does. For a kf2v server only. Raises RemoteError.
         """
         url = f"{self.base_url.removesuffix('/api/v1')}/kf2v/v1/events"
+        params = {"task_id": task_id} if task_id else {}
         headers = {"Last-Event-ID": after} if after else {}
-        with (
-            _translated(self.base_url),
-            self._api.stream("GET", url, params=_present({"task_id": task_id}), headers=headers) as answer,
-        ):
+        with _translated(self.base_url), self._api.stream("GET", url, params=params, headers=headers) as answer:
             if answer.status_code != _OK:
                 answer.read()
             _checked(answer)
