@@ -283,7 +283,7 @@ def build_front(
     reception = Reception(keys)
     links = VideoLinks(signer=signer, clock=clock, retention=kept, public_url=settings.public_url)
     metrics = Metrics()
-    sweeper = Sweeper(store=store, blobs=blobs, clock=clock, retention=kept)
+    sweeper = Sweeper(store=store, blobs=blobs, clock=clock, retention=kept, scratch=settings.scratch_dir)
     portrait = Portrait(store=store, blobs=blobs, clock=clock, retention=kept, links=links)
     own_tasks = OwnTasks(
         reception=reception,

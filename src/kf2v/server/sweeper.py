@@ -5,6 +5,8 @@ gives the disk back.
 """
 
 import asyncio
+import contextlib
+from pathlib import Path
 
 import structlog
 
@@ -20,12 +22,18 @@ log = structlog.get_logger(__name__)
 BATCH = 200
 #: a blob without a row is an orphan only when it is older than any write between the two can take
 ORPHAN_AGE = HOUR
+#: an unfinished video that was not written to for so long is abandoned: even a slow engine's next frame comes sooner
+SCRATCH_AGE = 6 * HOUR
 
 
 class Sweeper:
     """Sweeps one deployment."""
 
-    def __init__(self, *, store: Store, blobs: Blobs, clock: Clock, retention: Retention) -> None:
+    def __init__(
+        self, *, store: Store, blobs: Blobs, clock: Clock, retention: Retention, scratch: Path | None = None
+    ) -> None:
+        """``scratch`` is where workers leave unfinished files when they are killed."""
+        self._scratch = scratch
         self._store = store
         self._blobs = blobs
         self._clock = clock
@@ -64,7 +72,17 @@ class Sweeper:
                 orphans.append(key)
         orphans += await asyncio.to_thread(self._uploads_without_rows, before - self._retention.upload)
         await asyncio.to_thread(self._delete, orphans)
-        return len(orphans) + partial
+        return len(orphans) + partial + await asyncio.to_thread(self._clear_scratch)
+
+    def _clear_scratch(self) -> int:
+        """Remove what nobody has written to for so long that nobody will."""
+        count = 0
+        for path in self._scratch.glob("*.mp4") if self._scratch is not None else ():
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime * 1000 <= self._clock.now() - SCRATCH_AGE:
+                    path.unlink()
+                    count += 1
+        return count
 
     def _old_keys(self, before: int) -> list[str]:
         return [

@@ -5,7 +5,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 import msgspec
 from sse_starlette.event import ServerSentEvent
@@ -53,25 +53,26 @@ class Events:
 
     async def _told(
         self, exchange: Exchange, account: str, task_id: str | None, after: str | None
-    ) -> AsyncIterator[ServerSentEvent]:
+    ) -> AsyncGenerator[ServerSentEvent]:
         entries = self._journal.read(account, after=after)
         here = self._journal.name(self._journal.last(account))
         yield ServerSentEvent(retry=RETRY, sep="\n")
         if after is None:
             yield _event("hello", here, {"last_event_id": here})
-        async for entry in entries:
-            if not await self._still_may(exchange):
-                return
-            name = self._journal.name(entry.number)
-            if isinstance(entry, Gap):
-                yield _event("resync", name, {"last_event_id": name})
-            elif task_id is not None and entry.task.id != task_id:
-                continue
-            elif entry.deleted:
-                yield _event("deleted", name, {"task_id": entry.task.id})
-            else:
-                behind = entry.number < self._journal.last(account)
-                yield _event("task", name, await self._portrait.brief(entry.task, exchange, quick=behind))
+        async with contextlib.aclosing(entries):
+            async for entry in entries:
+                if not await self._still_may(exchange):
+                    return
+                name = self._journal.name(entry.number)
+                if isinstance(entry, Gap):
+                    yield _event("resync", name, {"last_event_id": name})
+                elif task_id is not None and entry.task.id != task_id:
+                    continue
+                elif entry.deleted:
+                    yield _event("deleted", name, {"task_id": entry.task.id})
+                else:
+                    behind = entry.number < self._journal.last(account)
+                    yield _event("task", name, await self._portrait.brief(entry.task, exchange, quick=behind))
 
     async def _still_may(self, exchange: Exchange) -> bool:
         """Whether the key that a stream began with is still good: streams go on for days."""
@@ -89,7 +90,7 @@ def _event(kind: str, name: str, members: dict[str, object]) -> ServerSentEvent:
 class Stream:
     """Events as an answer that goes on. An ASGI application; ends with them, or when the client has gone."""
 
-    def __init__(self, events: AsyncIterator[ServerSentEvent], heartbeat: float) -> None:
+    def __init__(self, events: AsyncGenerator[ServerSentEvent], heartbeat: float) -> None:
         self._events = events
         self._heartbeat = heartbeat
 
@@ -122,6 +123,7 @@ class Stream:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+            await self._events.aclose()
 
     async def _next(self) -> ServerSentEvent | None:
         return await anext(self._events, None)
