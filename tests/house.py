@@ -4,6 +4,7 @@ import asyncio
 import io
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx2
@@ -118,6 +119,16 @@ def picture(*, size: tuple[int, int] = (400, 400), kind: str = "PNG") -> bytes:
     data = io.BytesIO()
     Image.new("RGB", size, (90, 120, 30)).save(data, kind)
     return data.getvalue()
+
+
+def served_paths(home: Path) -> dict[str, set[str]]:
+    """Every path of a server, and the methods it takes there."""
+    with asyncio.Runner() as runner:
+        house = runner.run(build(runner, Settings(data_dir=home, engine="still", workers=0)))
+        table: Any = house.front.app
+        runner.run(house.client.aclose())
+    served = {path: set(methods) for path, methods in table._routes._fixed.items()}
+    return served | {path: set(methods) for path, (_, methods) in table._routes._open.items()}
 
 
 Open = Callable[..., House]

@@ -104,9 +104,13 @@ class Notebook:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, float]] = []
+        self.notes: list[str] = []
 
     def report(self, phase: str, done: float) -> None:
         self.told.append((phase, done))
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 class CallOff:

@@ -6,7 +6,7 @@ Heavy things are imported by the builder that needs them: a server that only ans
 import contextlib
 import os
 import secrets
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -46,16 +46,23 @@ from kf2v.server.aside import Aside
 from kf2v.server.backstage import Backstage, backstage
 from kf2v.server.cabinet import cabinet
 from kf2v.server.desk import Desk
+from kf2v.server.ext.events import Events
 from kf2v.server.ext.keys import KeyCalls
+from kf2v.server.ext.pictures import Pictures
+from kf2v.server.ext.portrait import Portrait
 from kf2v.server.ext.previews import Previews
+from kf2v.server.ext.system import System
+from kf2v.server.ext.tasks import OwnTasks
 from kf2v.server.ext.usage import UsageReports
 from kf2v.server.ext.webhooks import Webhooks
 from kf2v.server.ext.workspaces import WorkspaceCalls
 from kf2v.server.forecast import Forecast
+from kf2v.server.journal import Journal
 from kf2v.server.operations import Metrics, Operations
 from kf2v.server.reception import Reception
 from kf2v.server.routes import table
 from kf2v.server.routing import Routes
+from kf2v.server.sweeper import Sweeper
 from kf2v.server.v1.create import Create
 from kf2v.server.v1.files import Files, VideoLinks
 from kf2v.server.v1.models import Models
@@ -67,6 +74,7 @@ from kf2v.settings import REMOTE, AccountLimits, ModelLimits, Settings
 from kf2v.store import Store
 from kf2v.tasks.job import Side
 from kf2v.tasks.retention import Retention
+from kf2v.wire.ext.system import EngineStanding, ModelStanding
 from kf2v.wire.v1.media import FRAME_LIMIT
 
 if TYPE_CHECKING:
@@ -384,6 +392,8 @@ class Front:
     routing: Routing
     vitals: Vitals
     courier: Courier
+    journal: Journal
+    sweeper: Sweeper
 
 
 def build_front(
@@ -394,8 +404,9 @@ def build_front(
     clock: Clock,
     secret: bytes,
     workers_alive: Callable[[], int],
+    seats: Callable[[], Mapping[str, int]] = dict,
 ) -> Front:
-    """Everything that answers requests, over the given rows, bytes and clock."""
+    """Everything that answers requests, over the given rows, bytes and clock; ``seats`` are of workers, by name."""
     region, kept, signer = REGIONS[settings.region], retention(settings), Signer(secret)
     keys = Keys(store, secret=secret, clock=clock, region=region)
     workspaces = Workspaces(store, clock=clock)
@@ -408,6 +419,7 @@ def build_front(
         failures=settings.breaker_failures,
         cooldown_ms=round(settings.breaker_cooldown * SECOND),
     )
+    journal = Journal()
     desk = Desk(
         store,
         clock=clock,
@@ -417,6 +429,8 @@ def build_front(
         task_timeout_ms=round(settings.task_timeout * SECOND),
         caps=limits.running,
         on_end=courier.wake,
+        grace_ms=round(settings.cancel_grace_seconds * SECOND),
+        journal=journal,
     )
     vitals = Vitals(
         store=store,
@@ -438,7 +452,7 @@ def build_front(
         callback_hosts=receivers(settings),
     )
     reception = Reception(keys, workspaces)
-    intake = Intake(admission=admission, limits=limits, store=store, blobs=blobs, clock=clock)
+    intake = Intake(admission=admission, limits=limits, store=store, blobs=blobs, clock=clock, taken=journal.publish)
     forecast = Forecast(store, clock=clock, workers=workers_alive)
     previews = Previews(
         reception=reception,
@@ -452,7 +466,7 @@ def build_front(
         rewriter=settings.rewriter,
         on_failure=settings.rewrite_on_failure,
     )
-    links = VideoLinks(signer=signer, retention=kept, public_url=settings.public_url)
+    links = VideoLinks(signer=signer, clock=clock, retention=kept, public_url=settings.public_url)
     metrics = Metrics()
     webhooks = Webhooks(
         reception=reception,
@@ -463,9 +477,42 @@ def build_front(
         account_secret=partial(account_secret, secret),
         region_id=region.id,
     )
+    sweeper = Sweeper(store=store, blobs=blobs, clock=clock, retention=kept, scratch=settings.scratch_dir)
+    portrait = Portrait(store=store, blobs=blobs, clock=clock, retention=kept, links=links, foresight=forecast)
+    own_tasks = OwnTasks(
+        reception=reception,
+        store=store,
+        clock=clock,
+        retention=kept,
+        desk=desk,
+        journal=journal,
+        sweeper=sweeper,
+        portrait=portrait,
+    )
+    pictures = Pictures(reception=reception, tasks=own_tasks, blobs=blobs, portrait=portrait, png_of=_png_of)
+    events = Events(reception=reception, journal=journal, portrait=portrait)
+    system = System(
+        reception=reception,
+        store=store,
+        clock=clock,
+        desk=desk,
+        vitals=vitals,
+        data_dir=settings.data_dir,
+        engines=lambda: engine_standings(settings, routing.state()),
+        seats=seats,
+        settings=settings.shown(),
+    )
     routes = table(
         create=Create(reception=reception, intake=intake, desk=desk, vitals=vitals),
-        tasks=Tasks(reception=reception, store=store, clock=clock, retention=kept, links=links, on_end=courier.wake),
+        tasks=Tasks(
+            reception=reception,
+            store=store,
+            clock=clock,
+            retention=kept,
+            links=links,
+            on_end=courier.wake,
+            journal=journal,
+        ),
         uploads_=Uploads(
             reception=reception,
             store=store,
@@ -484,6 +531,10 @@ def build_front(
             *UsageReports(reception=reception, store=store, prices=prices).routes(),
             *previews.routes(),
             *webhooks.routes(),
+            *own_tasks.routes(),
+            *pictures.routes(),
+            *events.routes(),
+            *system.routes(),
         ),
     )
     return Front(
@@ -495,7 +546,15 @@ def build_front(
         routing=routing,
         vitals=vitals,
         courier=courier,
+        journal=journal,
+        sweeper=sweeper,
     )
+
+
+def _png_of(path: Path, number: int) -> bytes:
+    from kf2v.video.png import png_of
+
+    return png_of(path, number)
 
 
 def readiness(settings: Settings, engine: str | None = None) -> EngineUnavailable | None:
@@ -509,6 +568,36 @@ def shortcomings(settings: Settings) -> dict[str, EngineUnavailable]:
     """By model, why an engine that can work all the same cannot make it."""
     ask = SHORTCOMINGS.get(settings.engine)
     return {} if ask is None else ask(settings)
+
+
+def engine_standings(settings: Settings, breakers: Mapping[str, str]) -> tuple[EngineStanding, ...]:
+    """The engines of these settings, those that stand in last, and their ``breakers`` as ``Routing.state`` says them.
+
+    May take a while: it looks for what they need.
+    """
+    firsts = {route[0] for route in settings.routing.values()}
+    names = sorted({*settings.engines, *filter(None, (settings.fallback_engine,))}, key=lambda name: name not in firsts)
+    standings: list[EngineStanding] = []
+    for name in names:
+        own = settings.model_copy(update={"engine": name})
+        lacking, absent = readiness(own), shortcomings(own)
+        models = (
+            ModelStanding(model=model, reason=absent[model].reason, fix=absent[model].fix)
+            if model in absent
+            else ModelStanding(model=model)
+            for model in REGIONS[settings.region].models
+        )
+        standings.append(
+            EngineStanding(
+                engine=name,
+                fallback=name not in firsts,
+                breaker=breakers.get(name, "closed"),
+                reason=lacking.reason if lacking else None,
+                fix=lacking.fix if lacking else None,
+                models=() if lacking else tuple(models),
+            )
+        )
+    return tuple(standings)
 
 
 def wan_options(settings: Settings, *, seat: int = 0) -> "Options":
@@ -637,11 +726,8 @@ def build_relay(settings: Settings, *, blobs: Blobs | None = None, scratch: Path
 
 
 def build_rewriter(settings: Settings) -> Rewriter:
-    """Who rewrites prompts, and whether a failure is a task's."""
-    from kf2v.rewriting.lenient import Lenient
-
-    rewriter = REWRITERS[settings.rewriter](settings)
-    return Lenient(rewriter) if settings.rewrite_on_failure == "keep" else rewriter
+    """Who rewrites prompts."""
+    return REWRITERS[settings.rewriter](settings)
 
 
 def _fetcher(settings: Settings) -> "Fetcher":
@@ -684,4 +770,5 @@ def build_recipe(
         blobs=open_blobs(settings) if blobs is None else blobs,
         watermark_text=settings.watermark_text,
         scratch=scratch or settings.scratch_dir,
+        keeps_prompts=settings.rewrite_on_failure == "keep",
     )

@@ -29,7 +29,7 @@ from kf2v.clock import SystemClock
 from kf2v.net.unix import bind, socket_path
 from kf2v.server.backstage import opened
 from kf2v.server.front_door import FrontDoor
-from kf2v.server.sweeper import Sweeper, keep_sweeping
+from kf2v.server.sweeper import keep_sweeping
 from kf2v.server.uses import keep_writing_uses
 from kf2v.server.watchkeeper import keep_watch
 from kf2v.settings import Settings
@@ -101,7 +101,13 @@ async def _live(settings: Settings, ending: _Ending) -> None:
 
         pool = Pools(settings, on_exit=mourn)
         front = assembly.build_front(
-            settings, store=store, blobs=blobs, clock=clock, secret=secret, workers_alive=lambda: pool.alive
+            settings,
+            store=store,
+            blobs=blobs,
+            clock=clock,
+            secret=secret,
+            workers_alive=lambda: pool.alive,
+            seats=lambda: pool.places,
         )
         key = assembly.owner_key(settings)
         owner = await front.keys.ensure(key, DEFAULT_ACCOUNT, OWNER)
@@ -111,8 +117,7 @@ async def _live(settings: Settings, ending: _Ending) -> None:
         shutil.rmtree(settings.scratch_dir, ignore_errors=True)
         back = bind(socket_path(settings.data_dir))
         await house.enter_async_context(opened(assembly.build_backstage(front), back))
-        sweeper = Sweeper(store=store, blobs=blobs, clock=clock, retention=assembly.retention(settings))
-        await house.enter_async_context(_meanwhile(keep_sweeping(sweeper)))
+        await house.enter_async_context(_meanwhile(keep_sweeping(front.sweeper)))
         await house.enter_async_context(_meanwhile(keep_writing_uses(front.keys)))
         await house.enter_async_context(_meanwhile(keep_watch(front.desk, pool.kill)))
         house.push_async_callback(lambda: front.courier.finish(0.0))
@@ -131,6 +136,7 @@ async def _live(settings: Settings, ending: _Ending) -> None:
         front.desk.drain()
         door.announce()
         await ending.unless_hurried(asyncio.create_task(pool.drain(settings.drain_seconds)))
+        front.journal.close()
         closing = asyncio.create_task(door.close())
         await ending.unless_hurried(closing, seconds=max(LAST_ANSWERS, ending.left_of(settings.drain_seconds)))
         if not closing.done():
@@ -214,6 +220,13 @@ class Pools:
     def alive(self) -> int:
         """How many processes there are now."""
         return self._makers.alive + self._relays.alive
+
+    @property
+    def places(self) -> dict[str, int]:
+        """The seat of every worker there is now, by name; those that live together share theirs."""
+        relays = self._relays.places.items()
+        apart = {worker: seat for process, seat in relays for worker in worker_names(process, self._loops)}
+        return self._makers.places | apart
 
     async def start(self) -> None:
         await self._makers.start()

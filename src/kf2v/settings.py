@@ -5,6 +5,7 @@ what stands here.
 """
 
 import json
+import re
 from decimal import Decimal
 from ipaddress import ip_network
 from pathlib import Path
@@ -42,6 +43,9 @@ FILES = (Path("kf2v.toml"), Path(platformdirs.user_config_dir("kf2v")) / "config
 
 #: keys of others that workers ask with
 ASKED_WITH = ("rewrite_api_key", "moderation_api_key", "remote_api_key")
+
+#: who asks, and his password, in a URL
+_PASSWORD = re.compile(r"//[^/@]*@")
 
 #: addresses that mean every interface, and the one by which this machine reaches itself
 LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  looked up, not bound
@@ -264,6 +268,8 @@ class Settings(BaseSettings):
     max_attempts: int = Field(default=3, ge=1)
     #: seconds a worker may be silent before its task is given to another
     lease_seconds: float = Field(default=30.0, gt=0)
+    #: seconds a worker may go on with a task that was canceled while it ran before its process is ended
+    cancel_grace_seconds: float = Field(default=1.5, ge=0)
     #: seconds that running work gets to finish after SIGTERM before it is handed back
     drain_seconds: float = Field(default=10.0, ge=0)
     #: megabytes that must stay free on the disk of ``data_dir`` for new tasks to be accepted
@@ -317,6 +323,17 @@ class Settings(BaseSettings):
             if secret is not None:
                 values[name] = secret.get_secret_value()
         return {f"KF2V_{name.upper()}": _as_variable(value) for name, value in values.items()}
+
+    def shown(self) -> dict[str, object]:
+        """These settings for their owner's eyes, elsewhere than on this machine: secrets are starred.
+
+        What an owner adds to requests of his own may hold secrets of any shape, so of that only the names are shown.
+        """
+        values = self.model_dump(mode="json") | {"rewrite_extra": sorted(self.rewrite_extra)}
+        return {
+            name: _PASSWORD.sub("//***@", value) if isinstance(value, str) else value
+            for name, value in sorted(values.items())
+        }
 
     @field_validator("fetch_allow_hosts", "webhook_allow_hosts", "trusted_proxies", mode="before")
     @classmethod

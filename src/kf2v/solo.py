@@ -5,6 +5,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import structlog
+
 from kf2v import assembly
 from kf2v.admission.admit import random_seed
 from kf2v.admission.rules import RULES, known_model
@@ -18,6 +20,8 @@ from kf2v.settings import REMOTE, Settings
 from kf2v.tasks import FrameSource, Job, Lease, Outcome
 from kf2v.wire import Submission
 
+log = structlog.get_logger(__name__)
+
 
 class _Told:
     """A Watch that passes on how far the whole is."""
@@ -29,6 +33,9 @@ class _Told:
         whole = overall(phase, done)
         if whole is not None:
             self._tell(phase, whole)
+
+    def note(self, text: str) -> None:
+        log.info("note", text=text)
 
 
 def make_video(

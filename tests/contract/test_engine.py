@@ -34,6 +34,9 @@ class Notes:
         if self._patience is not None and len(self.heard) > self._patience:
             raise Canceled
 
+    def note(self, text: str) -> None:
+        assert text
+
     def show(self, preview: Frame) -> None:
         assert preview.dtype == np.uint8
         assert preview.ndim == 3

@@ -345,6 +345,16 @@ async def test_a_list_can_be_narrowed_by_everything_a_query_has(store: Store) ->
     assert await listed(store, until=NOW + 1) == ["task-1", "task-0"]
     assert await listed(store, since=NOW + 1, until=NOW + 1) == ["task-1"]
     assert await listed(store, key_id="key-2", region="cn-beijing") == []
+    assert await listed(store, engine="still") == ["task-2", "task-1", "task-0"]
+    assert await listed(store, engine="morph") == []
+
+
+async def test_a_list_can_be_narrowed_by_words_of_the_prompt(store: Store) -> None:
+    for number, prompt in enumerate(("A cat, 100% black", '一只黑猫 \\ "quoted"', "ÄTNA erupts", "")):
+        await store.insert(order(number, job=replace(job(), prompt=prompt)))
+    found = {"CAT": 0, "%": 0, "黑猫": 1, '\\ "q': 1, "äTNA": None, "ÄTNA ERUPTS": 2, "dog": None}
+    for text, number in found.items():
+        assert await listed(store, text=text) == ([] if number is None else [f"task-{number}"]), text
 
 
 @pytest.mark.parametrize("shown", sorted({state.shown for state in State} | {"UNKNOWN", "REQUEUED"}))

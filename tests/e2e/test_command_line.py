@@ -62,3 +62,28 @@ def test_a_key_made_while_the_server_runs_works_until_it_is_revoked(service: Ser
     assert kf2v(service, tmp_path, "tasks", "list", DASHSCOPE_API_KEY=secret).returncode == 0
     assert kf2v(service, tmp_path, "keys", "revoke", made["id"]).returncode == 0
     assert kf2v(service, tmp_path, "tasks", "list", DASHSCOPE_API_KEY=secret).returncode == 3
+
+
+def test_the_life_of_a_task_is_shown_watched_kept_and_ended(
+    service: Service, tmp_path: Path, frames: tuple[Path, Path]
+) -> None:
+    def done(*words: str) -> str:
+        ran = kf2v(service, tmp_path, *words, DASHSCOPE_API_KEY=service.api_key)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+    task_id = done("create", *map(str, frames), "-r", "480P", "--async").strip()
+    lines = done("tasks", "watch", task_id).splitlines()
+    assert lines[-1] == f"{task_id}  SUCCEEDED"
+    shown = done("tasks", "show", task_id)
+    assert "percent: 100\n" in shown
+    assert "Succeeded in attempt 1." in shown
+    assert done("tasks", "keep", task_id) == f"{task_id}\n"
+    assert json.loads(done("tasks", "show", task_id, "--json"))["task"]["kept"] is True
+    assert json.loads(done("tasks", "keep", task_id, "--no-longer", "--json"))["kept"] is False
+    assert done("tasks", "delete", task_id) == f"{task_id}\n"
+    assert kf2v(service, tmp_path, "tasks", "show", task_id, DASHSCOPE_API_KEY=service.api_key).returncode != 0
+    assert kf2v(service, tmp_path, "tasks", "watch", task_id, DASHSCOPE_API_KEY=service.api_key).returncode != 0
+    second = done("create", *map(str, frames), "-r", "480P", "--async").strip()
+    assert done("tasks", "cancel", "--running", second) == f"{second}\n"
+    assert done("tasks", "watch", second) == f"{second}  CANCELED\n"

@@ -1,6 +1,7 @@
 """From a submission to a promise: admitted, within its limits, counted once, and written down."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from kf2v.admission.admit import Admission
@@ -22,6 +23,10 @@ KEY_LIMIT = 255
 WAITS = (3, 120)
 
 
+def _nobody(task: Task) -> None:
+    del task
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intake:
     """Takes submissions."""
@@ -31,6 +36,8 @@ class Intake:
     store: Store
     blobs: Blobs
     clock: Clock
+    #: hears of every task that is new
+    taken: Callable[[Task], None] = _nobody
 
     async def take(self, submission: Submission, caller: Caller, envelope: Envelope) -> str:
         """The id of the task that now waits, or of the one that came under the same ``Idempotency-Key`` before.
@@ -49,6 +56,7 @@ class Intake:
                 await self._discard(task)
                 raise
             if task_id == task.id:
+                self.taken(task)
                 await count()
             else:
                 await self._discard(task)

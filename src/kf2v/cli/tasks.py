@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from kf2v.cli import delivery
+from kf2v.cli import delivery, following
 from kf2v.cli.delivery import AsJson, Output, Patience, Quiet
 from kf2v.cli.destination import destination
 from kf2v.cli.help import help_alone
@@ -15,7 +16,9 @@ from kf2v.cli.target import ApiKeyFile, BaseUrl, DataDir, connected, find_target
 from kf2v.cli.terminal import give, give_json, give_table, say
 
 app = typer.Typer(
-    help="List, inspect, await, download and cancel tasks.", callback=help_alone, invoke_without_command=True
+    help="List, inspect, follow, await, download, cancel, keep and delete tasks.",
+    callback=help_alone,
+    invoke_without_command=True,
 )
 
 TaskId = Annotated[str, typer.Argument(metavar="TASK_ID")]
@@ -114,15 +117,103 @@ def download(
 @app.command()
 def cancel(
     task_id: TaskId,
+    running: Annotated[bool, typer.Option("--running", help="Even if it runs; of a kf2v server only.")] = False,
     as_json: AsJson = False,
     base_url: BaseUrl = None,
     api_key_file: ApiKeyFile = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Call off a task that is still PENDING and print its id."""
+    """Call off a task that is still PENDING, with --running any that has not ended, and print its id."""
     with connected(find_target(base_url, api_key_file, data_dir)) as client:
-        request_id = client.cancel(task_id)
+        if running:
+            request_id = client.own_object("POST", f"{_own(task_id)}/cancel").get("request_id", "")
+        else:
+            request_id = client.cancel(task_id)
     give_json({"task_id": task_id, "request_id": request_id}) if as_json else give(task_id)
+
+
+@app.command()
+def show(
+    task_id: TaskId,
+    as_json: AsJson = False,
+    base_url: BaseUrl = None,
+    api_key_file: ApiKeyFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Print all that a kf2v server knows of a task: how far it is, who is at it, what happened to it."""
+    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+        answer = client.own_object("GET", _own(task_id))
+    if as_json:
+        give_json(answer)
+        return
+    task: dict[str, Any] = answer.get("task") or {}
+    log: list[dict[str, Any]] = task.pop("log", None) or []
+    for name, value in task.items():
+        give(f"{name}: {value}")
+    for line in log:
+        give(f"{line.get('time')}  {line.get('text')}")
+
+
+@app.command()
+def watch(
+    task_id: Annotated[str | None, typer.Argument(metavar="[TASK_ID]")] = None,
+    as_json: AsJson = False,
+    base_url: BaseUrl = None,
+    api_key_file: ApiKeyFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Print what happens to all tasks of the account, or to one until it has ended, line by line. Ctrl-C ends it."""
+    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+        for kind, told in following.follow(client, task_id):
+            if as_json:
+                give_json({"event": kind, **told})
+            else:
+                give(_line(kind, told))
+
+
+@app.command()
+def keep(
+    task_id: TaskId,
+    no_longer: Annotated[bool, typer.Option("--no-longer", help="Let it go when its time is up, after all.")] = False,
+    as_json: AsJson = False,
+    base_url: BaseUrl = None,
+    api_key_file: ApiKeyFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Keep a task and its video beyond the usual time, and print its id. Of a kf2v server only."""
+    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+        answer = client.own_object("POST", f"{_own(task_id)}/keep", json={"kept": not no_longer})
+    give_json(answer) if as_json else give(task_id)
+
+
+@app.command()
+def delete(
+    task_id: TaskId,
+    as_json: AsJson = False,
+    base_url: BaseUrl = None,
+    api_key_file: ApiKeyFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Forget a task that has ended, and all its files, now; print its id. Of a kf2v server only."""
+    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+        answer = client.own_object("DELETE", _own(task_id))
+    give_json(answer) if as_json else give(task_id)
+
+
+def _own(task_id: str) -> str:
+    """Its path on kf2v's own surface, whatever was typed."""
+    return f"tasks/{following.segment(task_id)}"
+
+
+def _line(kind: str, told: Mapping[str, Any]) -> str:
+    if kind == "resync":
+        return "something was missed"
+    words = [told.get("task_id"), told.get("task_status") or kind]
+    if told.get("task_status") == "RUNNING":
+        words += [told.get("phase"), f"{told.get('percent', 0)} %"]
+    elif "position" in told:
+        words += [f"{told['position']} before it"]
+    return "  ".join(str(word) for word in words if word is not None)
 
 
 def _row(row: dict[str, Any]) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ def create(
 ) -> None:
     """Make a webhook and print its secret, which is shown this once; its id goes to stderr."""
     with connected(find_target(base_url, api_key_file, data_dir)) as client:
-        answer = client.ext("POST", "/webhooks", body={"url": url, "label": label})
+        answer = client.own_object("POST", "webhooks", json={"url": url, "label": label})
     if as_json:
         give_json(answer)
         return
@@ -49,7 +49,7 @@ def list_webhooks(
 ) -> None:
     """List the account's webhooks, oldest first, without their secrets."""
     with connected(find_target(base_url, api_key_file, data_dir)) as client:
-        answer = client.ext("GET", "/webhooks")
+        answer = client.own_object("GET", "webhooks")
     if as_json:
         give_json(answer)
         return
@@ -81,7 +81,7 @@ def test(
 ) -> None:
     """Send an event of type kf2v:Webhook:Test now. Exits with 1, saying what came, if the receiver does not take it."""
     with connected(find_target(base_url, api_key_file, data_dir)) as client:
-        answer = client.ext("POST", f"/webhooks/{_segment(webhook_id)}/test")
+        answer = client.own_object("POST", f"webhooks/{_segment(webhook_id)}/test")
     if not answer["delivered"]:
         raise CommandFailed(
             "NotDelivered",
@@ -104,7 +104,7 @@ def delete(
     if not yes and sys.stdin.isatty() and not typer.confirm(f"Delete webhook {webhook_id}?", err=True):
         raise CommandFailed("NotConfirmed", f"webhook {webhook_id} is still there", fix="")
     with connected(find_target(base_url, api_key_file, data_dir)) as client:
-        client.ext("DELETE", f"/webhooks/{_segment(webhook_id)}")
+        client.own_object("DELETE", f"webhooks/{_segment(webhook_id)}")
     say(f"deleted {webhook_id}")
 
 
@@ -121,8 +121,8 @@ def deliveries(
     if webhook_id and task_id:
         raise CommandFailed("Usage", "give WEBHOOK_ID or --task-id, not both")
     with connected(find_target(base_url, api_key_file, data_dir)) as client:
-        path = f"/webhooks/{_segment(webhook_id)}/deliveries" if webhook_id else "/deliveries"
-        answer = client.ext("GET", path, task_id=task_id)
+        path = f"webhooks/{_segment(webhook_id)}/deliveries" if webhook_id else "deliveries"
+        answer = client.own_object("GET", path, params={} if task_id is None else {"task_id": task_id})
     if as_json:
         give_json(answer)
         return
@@ -154,7 +154,7 @@ def retry(
 ) -> None:
     """Send an event once more, whatever became of it."""
     with connected(find_target(base_url, api_key_file, data_dir)) as client:
-        client.ext("POST", f"/deliveries/{_segment(delivery_id)}/retry")
+        client.own_object("POST", f"deliveries/{_segment(delivery_id)}/retry")
     say(f"{delivery_id} is on its way")
 
 
@@ -164,7 +164,7 @@ def secret(
 ) -> None:
     """Print what signs the events to addresses that requests named in X-Kf2v-Callback."""
     with connected(find_target(base_url, api_key_file, data_dir)) as client:
-        answer = client.ext("GET", "/webhooks/secret")
+        answer = client.own_object("GET", "webhooks/secret")
     give_json(answer) if as_json else give(answer["secret"])
 
 

@@ -35,6 +35,10 @@ class Watch(Protocol):
         """
         ...
 
+    def note(self, text: str) -> None:
+        """A sentence for the task's owner, about something that is not as was asked for."""
+        ...
+
     def show(self, preview: Frame) -> None:
         """A rough picture of what is coming, of any size; for eyes only, and free to be thrown away."""
         ...

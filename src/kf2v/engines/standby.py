@@ -37,4 +37,5 @@ class Standby:
                 reason=error.reason,
                 fix=error.fix,
             )
+            watch.note(f"The engine {self._other.name} stood in for {self.name}: {error.reason}")
             return self._other.generate(scene, watch)

@@ -132,6 +132,17 @@ class Standing:
         return self.status in ENDED
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One event of a kf2v server's stream."""
+
+    #: ``hello``, ``task``, ``deleted`` or ``resync``
+    kind: str
+    #: where to go on from
+    id: str
+    told: Mapping[str, Any]
+
+
 class DashScope:
     """One endpoint and one key. Not for use by several threads at once.
 
@@ -230,6 +241,19 @@ class DashScope:
                     on_progress(size, total)
         return size
 
+    def events(self, task_id: str | None = None, *, after: str | None = None) -> Iterator[Event]:
+        """What happens to the account's tasks, or to one, from now on or since the event ``after``; ends when the
+        endpoint does. For a kf2v server only. Raises RemoteError.
+        """
+        url = f"{self.base_url.removesuffix('/api/v1')}/kf2v/v1/events"
+        params = {"task_id": task_id} if task_id else {}
+        headers = {"Last-Event-ID": after} if after else {}
+        with _translated(self.base_url), self._api.stream("GET", url, params=params, headers=headers) as answer:
+            if answer.status_code != _OK:
+                answer.read()
+            _checked(answer)
+            yield from _events(answer.iter_lines())
+
     def follow(
         self,
         task_id: str,
@@ -268,16 +292,6 @@ class DashScope:
     def own_object(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         """The same, where it is one JSON object."""
         return self._object(self.own(method, path, **options))
-
-    def ext(self, method: str, path: str, *, body: object = None, **query: object) -> dict[str, Any]:
-        """One call of kf2v's own surface, ``path`` being what follows ``/kf2v/v1``. Raises RemoteError.
-
-        Other endpoints than kf2v have none of it and answer 404. None leaves a name of ``query`` out.
-        """
-        options: dict[str, Any] = {} if body is None else {"json": body}
-        root = self.base_url.removesuffix("/api/v1")
-        given = {name: str(value) for name, value in _present(query).items()}
-        return self._ask(method, f"{root}/kf2v/v1{path}", params=given, **options)
 
     def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         with _translated(self.base_url):
@@ -416,6 +430,22 @@ def _translated(url: str) -> Generator[None]:
     except httpx2.HTTPError as error:
         told = f"{place} cannot be reached: {error or type(error).__name__}"
         raise Unreachable("NetworkError", told, doubtful=not isinstance(error, _UNSENT)) from error
+
+
+def _events(lines: Iterable[str]) -> Iterator[Event]:
+    """https://html.spec.whatwg.org/multipage/server-sent-events.html, as far as kf2v goes: one ``data`` per event."""
+    members: dict[str, str] = {}
+    for line in lines:
+        if line:
+            name, _, value = line.partition(":")
+            members[name] = value.removeprefix(" ")
+        elif "data" in members:
+            try:
+                told = msgspec.json.decode(members["data"], type=dict[str, Any])
+            except msgspec.MsgspecError as error:
+                raise Garbled("UnexpectedAnswer", f"an event that is no JSON object: {error}") from error
+            yield Event(kind=members.get("event", "message"), id=members.get("id", ""), told=told)
+            members = {}
 
 
 def _origin(url: str) -> str:

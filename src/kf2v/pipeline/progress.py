@@ -31,6 +31,10 @@ class Progress(Protocol):
         """See ``engines.Watch``."""
         ...
 
+    def note(self, text: str) -> None:
+        """See ``engines.Watch``."""
+        ...
+
 
 def overall(phase: str, done: float) -> float | None:
     """The whole's progress, 0 … 1, when ``phase`` is ``done`` (0 … 1); None for a phase nobody weighed."""

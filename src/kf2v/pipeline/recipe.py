@@ -15,7 +15,7 @@ from PIL import Image
 
 from kf2v.blobs import BlobExists, Blobs
 from kf2v.engines import Engine, EngineUnavailable, Scene, Watch
-from kf2v.errors import AlgorithmError, ApiError, DataInspectionFailed, OutOfOrder
+from kf2v.errors import AlgorithmError, ApiError, DataInspectionFailed, OutOfOrder, RewriteFailed
 from kf2v.metering import usage_of
 from kf2v.moderation.panel import Panel
 from kf2v.pipeline.gathering import Fetches, Gathering
@@ -48,8 +48,10 @@ class Recipe:
         blobs: Blobs,
         watermark_text: Text,
         scratch: Path,
+        keeps_prompts: bool = False,
     ) -> None:
-        #: ``scratch`` is a directory for unfinished files, best on the file system of ``blobs``
+        #: ``scratch`` is a directory for unfinished files, best on the file system of ``blobs``; ``keeps_prompts`` says
+        #: that a prompt which could not be rewritten stays as it is, where a task would fail otherwise
         self._engines = engines
         self._rewriter = rewriter
         self._panel = panel
@@ -57,6 +59,7 @@ class Recipe:
         self._blobs = blobs
         self._watermark_text: Text = watermark_text
         self._scratch = scratch
+        self._keeps_prompts = keeps_prompts
 
     @property
     def engines(self) -> frozenset[str]:
@@ -119,7 +122,15 @@ class Recipe:
         watch.report("rewrite", 0.0)
         prompt = lease.job.prompt
         with structlog.contextvars.bound_contextvars(task_id=lease.task_id):
-            actual = self._rewriter.rewrite(prompt, first, last, partial(watch.report, "rewrite"))
+            try:
+                actual = self._rewriter.rewrite(prompt, first, last, partial(watch.report, "rewrite"))
+            except RewriteFailed as error:
+                if not self._keeps_prompts:
+                    raise
+                reason = str(error.__cause__ or error)
+                log.warning("prompt was kept as it is", rewriter=self._rewriter.name, reason=reason)
+                watch.note(f"The prompt was kept as it is, because it could not be rewritten: {reason}")
+                return prompt
         if actual != prompt and self._panel.reads("input", lease.job.inspect):
             self._panel.read(actual, exhibit(lease, "actual_prompt"), watch.tick)
         return actual
@@ -202,6 +213,9 @@ class _Window:
     def tick(self) -> None:
         """Say the last report again, for whoever waits without getting any further."""
         self._progress.report(*self._last)
+
+    def note(self, text: str) -> None:
+        self._progress.note(text)
 
     def show(self, preview: Frame) -> None:
         if not self._may_be_seen(preview):

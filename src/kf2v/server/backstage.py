@@ -32,11 +32,12 @@ def backstage(desk: Desk, owners: Iterable[Route] = ()) -> Backstage:
 
     async def renew(request: Request) -> Response:
         beat = wire.parse(wire.Renew, await request.body())
-        return _answer(await desk.renew(beat.task_id, beat.attempt, phase=beat.phase, progress=beat.progress))
+        held = await desk.renew(beat.task_id, beat.attempt, phase=beat.phase, progress=beat.progress, notes=beat.notes)
+        return _answer(held)
 
     async def settle(request: Request) -> Response:
         said = wire.parse(wire.Settle, await request.body())
-        return _answer((await desk.settle(said.task_id, said.attempt, said.outcome)).value)
+        return _answer((await desk.settle(said.task_id, said.attempt, said.outcome, notes=said.notes)).value)
 
     async def hand_back(request: Request) -> Response:
         given = wire.parse(wire.HandBack, await request.body())

@@ -15,25 +15,43 @@ remembers what it gave to whom last, and gives the same again to a worker that a
 
 A worker that holds nothing owes one thing: to ask for work. One that neither holds a lease nor asks for as long as a
 lease lasts is stopped or hung, and its seat is needed.
+
+A task that is stopped while it runs (:meth:`Desk.stop`) has ended for everybody there and then; its worker hears of it
+at its next heartbeat, stops at the engine's next report, and asks for other work. One that has not asked within a
+grace is busy with something that cannot be interrupted, and is killed: its successor asks instead.
 """
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 import structlog
 
 from kf2v.admission.routing import Routing
 from kf2v.clock import Clock
 from kf2v.errors import AlgorithmError, ApiError, TaskTimeout
+from kf2v.server.journal import Journal
 from kf2v.store import Settled, Store
 from kf2v.tasks import Failure, Lease, Outcome, State, Task
 from kf2v.tasks.turns import Caps, unlimited
 
 #: claims in all, as a multiple of the charged ones allowed, after which not even a restart excuses a task
 SUSPECT = 10
+#: characters of a worker's note that are kept
+NOTE_LIMIT = 500
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Presence:
+    """A worker as the desk knows it."""
+
+    name: str
+    #: when it was heard of first and last, milliseconds
+    since: int
+    heard: int
 
 
 class Desk:
@@ -51,8 +69,11 @@ class Desk:
         patience: float = 5.0,
         caps: Caps = unlimited,
         on_end: Callable[[], None] = lambda: None,
+        grace_ms: int = 1_500,
+        journal: Journal | None = None,
     ) -> None:
-        #: ``patience`` is how many seconds a claim waits for work; real ones, whatever ``clock`` says
+        #: ``patience`` is how many seconds a claim waits for work; real ones, whatever ``clock`` says. ``grace_ms`` is
+        #: how long a worker may go on with a task that was stopped.
         #: ``on_end`` is called whenever tasks have ended here
         self._store = store
         self._clock = clock
@@ -63,6 +84,8 @@ class Desk:
         self._patience = patience
         self._caps = caps
         self._on_end = on_end
+        self._grace = grace_ms
+        self._journal = journal or Journal()
         self._bell = asyncio.Event()
         self._draining = False
         self._given: dict[str, Lease] = {}
@@ -71,6 +94,9 @@ class Desk:
         self._silent: dict[str, int] = {}
         #: a claim may arrive after its worker's end was seen; names are never used twice
         self._dead: deque[str] = deque(maxlen=256)
+        #: workers whose task was stopped, and until when they may take to let go of it
+        self._dismissed: dict[str, int] = {}
+        self._present: dict[str, Presence] = {}
 
     @property
     def draining(self) -> bool:
@@ -88,11 +114,14 @@ class Desk:
 
     async def claim(self, worker: str, *, engines: frozenset[str]) -> Lease | None:
         """The task of one of ``engines`` whose turn it is, waiting ``patience`` seconds for one; None if none came."""
+        self._heard_of(worker)
+        self._dismissed.pop(worker, None)
         async with self._turns[worker]:
             self._silent.pop(worker, None)
             try:
                 return await self._still_held(worker) or await self._next(worker, engines)
             finally:
+                self._heard_of(worker)
                 if worker not in self._dead:
                     self._silent[worker] = self._clock.now()
 
@@ -129,14 +158,22 @@ class Desk:
             return None
         self._given[worker] = lease
         log.info("task claimed", task_id=lease.task_id, attempt=lease.attempt, worker=worker)
+        await self._tell(lease.task_id, f"Attempt {lease.attempt} began at worker {worker}.")
         return lease
 
-    async def renew(self, task_id: str, attempt: int, *, phase: str, progress: float) -> bool:
+    async def renew(
+        self, task_id: str, attempt: int, *, phase: str, progress: float, notes: tuple[str, ...] = ()
+    ) -> bool:
         """A heartbeat; False when the lease is gone and the work must stop. ``progress`` is 0 … 1."""
         until = self._clock.now() + self._lease
-        return await self._store.renew(task_id, attempt, until=until, phase=phase, progress=progress)
+        if not await self._store.renew(task_id, attempt, until=until, phase=phase, progress=progress):
+            return False
+        task = await self._tell(task_id, notes=notes)
+        if task is not None and task.worker is not None:
+            self._heard_of(task.worker)
+        return True
 
-    async def settle(self, task_id: str, attempt: int, outcome: Outcome) -> Settled:
+    async def settle(self, task_id: str, attempt: int, outcome: Outcome, *, notes: tuple[str, ...] = ()) -> Settled:
         """The worker's last word."""
         settled = await self._store.settle(task_id, attempt, outcome, now=self._clock.now())
         code = outcome.failure.code if outcome.failure else None
@@ -147,6 +184,9 @@ class Desk:
             task = await self._store.get(task_id)
             if task is not None:
                 self._routing.worked(task.job.engine, task.job.model)
+        if settled is not Settled.LOST:
+            end = "Failed" if code else "Succeeded"
+            await self._tell(task_id, f"{end} in attempt {attempt}{f' with {code}' if code else ''}.", notes=notes)
         return settled
 
     async def reroute(self, task_id: str, attempt: int, reason: str) -> bool:
@@ -164,7 +204,7 @@ class Desk:
             return False
         engine, instead = task.job.engine, moved.job.engine
         log.warning("task rerouted", task_id=task_id, engine=engine, instead=instead, reason=reason)
-        await self._store.note(task_id, f"{engine} cannot make this, {instead} does: {reason}", now=self._clock.now())
+        await self._tell(task_id, f"{engine} cannot make this, {instead} does: {reason}")
         self.work_arrived()
         return True
 
@@ -173,11 +213,44 @@ class Desk:
         task = await self._store.get(task_id)
         return task is None or task.state.final
 
+    async def stop(self, task_id: str) -> bool:
+        """End a task that has not ended, running or not; False if it has, or there is none.
+
+        Its worker is called off and has a moment to let go, see ``overstayers``.
+        """
+        before = await self._store.stop(task_id, now=self._clock.now())
+        if before is None:
+            return False
+        log.info("task stopped", task_id=task_id, attempt=before.attempt, worker=before.worker)
+        if before.state is State.RUNNING and before.worker is not None:
+            self._dismissed[before.worker] = self._clock.now() + self._grace
+            given = self._given.get(before.worker)
+            if given is not None and given.task_id == task_id:
+                del self._given[before.worker]
+        self.work_arrived()
+        self._on_end()
+        await self._tell(task_id, "Canceled." if before.state is State.PENDING else "Canceled while it ran.")
+        return True
+
+    def overstayers(self) -> frozenset[str]:
+        """The workers that must be killed because they did not let go of a task that was stopped."""
+        now = self._clock.now()
+        found = frozenset(worker for worker, until in self._dismissed.items() if now >= until)
+        for worker in found:
+            self._dismissed[worker] = now + self._lease  # named again only if killing did not help
+            log.warning("worker did not let go", worker=worker)
+        return found
+
+    def present(self) -> tuple[Presence, ...]:
+        """The workers that were heard of and have not ended, the longest known first."""
+        return tuple(self._present.values())
+
     async def hand_back(self, task_id: str, attempt: int) -> bool:
         """The worker has to go; the task waits again, uncharged. False if the lease was gone."""
         if not await self._store.hand_back(task_id, attempt):
             return False
         log.info("task handed back", task_id=task_id, attempt=attempt)
+        await self._tell(task_id, f"Attempt {attempt} was given back by its worker; the task waits for another.")
         self.work_arrived()
         return True
 
@@ -190,11 +263,13 @@ class Desk:
         self._given.pop(worker, None)
         self._turns.pop(worker, None)
         self._silent.pop(worker, None)
+        self._present.pop(worker, None)
+        dismissed = self._dismissed.pop(worker, None) is not None
         self.work_arrived()
         lost = [task for task in await self._store.unfinished() if (task.state, task.worker) == (State.RUNNING, worker)]
         for task in lost:
             await (self.hand_back(task.id, task.attempt) if self._draining else self._lose(task, "worker died"))
-        return bool(lost)
+        return dismissed or bool(lost)
 
     async def recover(self) -> None:
         """At start, before the first claim: whoever was working did so for a server that is gone."""
@@ -245,6 +320,8 @@ class Desk:
         self.work_arrived()
         if state.final:
             self._on_end()
+        then = "the task waits for another worker" if state.waiting else "the task has failed, as no attempt is left"
+        await self._tell(task.id, f"Attempt {task.attempt} was lost ({why}); {then}.")
         return True
 
     async def _time_out(self, task: Task) -> bool:
@@ -254,7 +331,35 @@ class Desk:
         log.warning("task timed out", task_id=task.id, attempt=task.attempt, worker=task.worker)
         self.work_arrived()
         self._on_end()
+        await self._tell(task.id, "Failed because it took too long.")
         return True
+
+    async def _tell(self, task_id: str, *said: str, notes: Iterable[str] = ()) -> Task | None:
+        """Let the task's owner know how it is now, what was ``said`` and what its worker ``notes``.
+
+        A worker may have to say a thing twice, so what it notes is written down once. Nothing of this may keep a
+        change that is made already from being answered.
+        """
+        try:
+            texts = [note[:NOTE_LIMIT] for note in notes]
+            known = {note.text for note in await self._store.notes(task_id)} if texts else set[str]()
+            for text in (*(text for text in texts if text not in known), *said):
+                await self._store.note(task_id, text, now=self._clock.now())
+            task = await self._store.get(task_id)
+        except Exception:
+            log.exception("a task's owner could not be told", task_id=task_id)
+            return None
+        if task is not None:
+            self._journal.publish(task)
+        return task
+
+    def _heard_of(self, worker: str) -> None:
+        now = self._clock.now()
+        known = self._present.get(worker)
+        if known is not None:
+            self._present[worker] = replace(known, heard=now)
+        elif worker not in self._dead:
+            self._present[worker] = Presence(name=worker, since=now, heard=now)
 
 
 def _failed(error: ApiError) -> Outcome:

@@ -5,6 +5,8 @@ gives the disk back.
 """
 
 import asyncio
+import contextlib
+from pathlib import Path
 
 import structlog
 
@@ -23,12 +25,18 @@ BATCH = 200
 ORPHAN_AGE = HOUR
 #: how long it can be looked up what became of an event
 NEWS_AGE = 7 * 24 * HOUR
+#: an unfinished video that was not written to for so long is abandoned: even a slow engine's next frame comes sooner
+SCRATCH_AGE = 6 * HOUR
 
 
 class Sweeper:
     """Sweeps one deployment."""
 
-    def __init__(self, *, store: Store, blobs: Blobs, clock: Clock, retention: Retention) -> None:
+    def __init__(
+        self, *, store: Store, blobs: Blobs, clock: Clock, retention: Retention, scratch: Path | None = None
+    ) -> None:
+        """``scratch`` is where workers leave unfinished files when they are killed."""
+        self._scratch = scratch
         self._store = store
         self._blobs = blobs
         self._clock = clock
@@ -50,6 +58,15 @@ class Sweeper:
             pass
         return forgotten
 
+    async def wipe(self, task: Task) -> None:
+        """Delete all bytes of a task that is forgotten before its time; uploads are no task's own."""
+
+        def keys() -> list[str]:
+            folders = (f"{kind}/{task.id}/" for kind in ("videos", "inputs", "previews"))
+            return [blob.key for folder in folders for blob in self._blobs.walk(folder)]
+
+        await asyncio.to_thread(lambda: self._delete(keys()))
+
     async def sweep_orphans(self) -> int:
         """Delete old videos and frames whose task is gone, or settled with another file, previews and errands of
         what is settled, uploads that never got a row, and what interrupted writes left; returns how many those were."""
@@ -62,7 +79,17 @@ class Sweeper:
                 orphans.append(key)
         orphans += await asyncio.to_thread(self._uploads_without_rows, before - self._retention.upload)
         await asyncio.to_thread(self._delete, orphans)
-        return len(orphans) + partial
+        return len(orphans) + partial + await asyncio.to_thread(self._clear_scratch)
+
+    def _clear_scratch(self) -> int:
+        """Remove what nobody has written to for so long that nobody will."""
+        count = 0
+        for path in self._scratch.glob("*.mp4") if self._scratch is not None else ():
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime * 1000 <= self._clock.now() - SCRATCH_AGE:
+                    path.unlink()
+                    count += 1
+        return count
 
     def _old_keys(self, before: int) -> list[str]:
         return [

@@ -7,13 +7,17 @@ import structlog
 
 from kf2v.server.desk import Desk
 
+#: looks for overstayers in every round
+GLANCES = 10
+
 log = structlog.get_logger(__name__)
 
 
 async def keep_watch(desk: Desk, kill: Callable[[str], None], *, every: float = 1.0) -> None:
     """Let ``desk`` look after its tasks ``every`` so many seconds, and ``kill`` the workers it wants gone.
 
-    Ends only by being cancelled: a round that fails is logged, and the next one comes.
+    Those that do not let go of a stopped task are looked for more often: somebody waits for their seats. Ends only by
+    being cancelled: a round that fails is logged, and the next one comes.
     """
     while True:
         try:
@@ -21,4 +25,7 @@ async def keep_watch(desk: Desk, kill: Callable[[str], None], *, every: float = 
                 kill(worker)
         except Exception:
             log.exception("a round of the watch failed")
-        await asyncio.sleep(every)
+        for _ in range(GLANCES):
+            await asyncio.sleep(every / GLANCES)
+            for worker in desk.overstayers():
+                kill(worker)

@@ -408,7 +408,14 @@ def _answers(task: Task, query: TaskQuery) -> bool:
         and query.status in (None, task.state.shown)
         and query.key_id in (None, task.key_id)
         and query.region in (None, task.region)
+        and query.engine in (None, task.job.engine)
+        and (query.text is None or _small(query.text) in _small(task.job.prompt))
     )
+
+
+def _small(text: str) -> bytes:
+    """ASCII letters in lower case, all others as they are."""
+    return text.encode("utf-8", "surrogatepass").lower()
 
 
 def _turn(task: Task) -> tuple[int, int]:

@@ -22,6 +22,9 @@ class TaskQuery:
     status: str | None = None
     key_id: str | None = None
     region: str | None = None
+    engine: str | None = None
+    #: somewhere in the prompt; ASCII letters match in either case
+    text: str | None = None
     #: from 1
     page_no: int = 1
     page_size: int = 10

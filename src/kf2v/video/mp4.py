@@ -160,10 +160,27 @@ def read_frames(path: Path) -> Iterator[Frame]:
     reformatter = VideoReformatter()
     with av.open(path) as container:
         for picture in container.decode(video=0):
-            rgb = reformatter.reformat(
-                picture, format="rgb24", dst_color_range=ColorRange.JPEG, interpolation=_TO_RGB, threads=1
-            )
-            yield np.asarray(rgb.to_ndarray(), dtype=np.uint8)
+            yield _rgb(picture, reformatter)
+
+
+def frame(path: Path, number: int) -> Frame:
+    """The frame of that number, from 0, of the video at ``path``: the same as ``read_frames`` has there.
+
+    Raises IndexError if there is none, and otherwise like ``read_frames``.
+    """
+    with av.open(path) as container:
+        container.streams.video[0].codec_context.thread_type = ThreadType.FRAME
+        for index, picture in enumerate(container.decode(video=0)):
+            if index == number:
+                return _rgb(picture, VideoReformatter())
+    raise IndexError(number)
+
+
+def _rgb(picture: VideoFrame, reformatter: VideoReformatter) -> Frame:
+    rgb = reformatter.reformat(
+        picture, format="rgb24", dst_color_range=ColorRange.JPEG, interpolation=_TO_RGB, threads=1
+    )
+    return np.asarray(rgb.to_ndarray(), dtype=np.uint8)
 
 
 def facts(path: Path) -> Facts:

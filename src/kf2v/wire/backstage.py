@@ -35,6 +35,8 @@ class Renew:
     phase: str
     #: 0 … 1
     progress: float
+    #: what the task's owner may like to know; each is written down once, however often it is said
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,7 @@ class Settle:
     task_id: str
     attempt: int
     outcome: Outcome
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

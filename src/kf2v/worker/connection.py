@@ -38,12 +38,12 @@ class Connection:
         answer = self._ask("/claim", wire.Claim(worker=worker, engines=engines))
         return wire.parse_optional(Lease, answer)
 
-    def renew(self, lease: Lease, phase: str, progress: float) -> bool:
-        beat = wire.Renew(task_id=lease.task_id, attempt=lease.attempt, phase=phase, progress=progress)
+    def renew(self, lease: Lease, phase: str, progress: float, notes: tuple[str, ...] = ()) -> bool:
+        beat = wire.Renew(task_id=lease.task_id, attempt=lease.attempt, phase=phase, progress=progress, notes=notes)
         return wire.parse(bool, self._ask("/renew", beat))
 
-    def settle(self, lease: Lease, outcome: Outcome) -> Settled:
-        said = wire.Settle(task_id=lease.task_id, attempt=lease.attempt, outcome=outcome)
+    def settle(self, lease: Lease, outcome: Outcome, notes: tuple[str, ...] = ()) -> Settled:
+        said = wire.Settle(task_id=lease.task_id, attempt=lease.attempt, outcome=outcome, notes=notes)
         return Settled(wire.parse(str, self._ask("/settle", said)))
 
     def hand_back(self, lease: Lease) -> None:

@@ -29,6 +29,8 @@ class Heartbeat:
         self._called_off = called_off
         self._phase = ""
         self._progress = 0.0
+        self._notes: list[str] = []
+        self._noting = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"heartbeat-{lease.task_id}", daemon=True)
         #: whether the lease is known to be gone
@@ -42,10 +44,21 @@ class Heartbeat:
         if self.lost or self._called_off():
             raise Canceled
 
+    def note(self, text: str) -> None:
+        """See ``engines.Watch``. Sent with the next beat."""
+        with self._noting:
+            self._notes.append(text)
+
+    def unsent(self) -> tuple[str, ...]:
+        """What was noted and not sent yet, for whoever sends it now."""
+        with self._noting:
+            notes, self._notes = tuple(self._notes), []
+        return notes
+
     def _beat(self) -> None:
         while not self._ended.wait(self._every):
             try:
-                held = self._ledger.renew(self._lease, self._phase, self._progress)
+                held = self._ledger.renew(self._lease, self._phase, self._progress, self.unsent())
             except Exception:
                 log.exception("heartbeat failed", task_id=self._lease.task_id)
                 held = False

@@ -16,11 +16,11 @@ class Ledger(Protocol):
         """The next task, waiting a few seconds for one; None if none came."""
         ...
 
-    def renew(self, lease: Lease, phase: str, progress: float) -> bool:
-        """A heartbeat; False when the lease is gone and the work must stop."""
+    def renew(self, lease: Lease, phase: str, progress: float, notes: tuple[str, ...] = ()) -> bool:
+        """A heartbeat, and what the task's owner may like to know; False when the work must stop: the lease is gone."""
         ...
 
-    def settle(self, lease: Lease, outcome: Outcome) -> Settled: ...
+    def settle(self, lease: Lease, outcome: Outcome, notes: tuple[str, ...] = ()) -> Settled: ...
 
     def hand_back(self, lease: Lease) -> None:
         """Give the task back uncharged, because this worker was asked to stop."""

@@ -101,7 +101,7 @@ class Loop:
                 if self._ledger.reroute(lease, error.reason):
                     return
                 outcome = Outcome(failure=Failure(code=error.code, message=error.message))
-            settled = self._ledger.settle(lease, outcome)
+            settled = self._ledger.settle(lease, outcome, watch.unsent())
         if settled is Settled.LOST:
             log.warning("lease was lost", task_id=lease.task_id, attempt=lease.attempt)
             self._production.discard(outcome)

@@ -51,7 +51,10 @@ def test_what_it_cannot_make_here_another_makes() -> None:
     other = Calls()
     engine = Standby(Specialist(), other)
     for _ in range(2):
-        assert engine.generate(scene("another"), Notebook()).count == 150
+        notebook = Notebook()
+        assert engine.generate(scene("another"), notebook).count == 150
+        assert len(notebook.notes) == 1
+        assert "still stood in for specialist" in notebook.notes[0]
     assert other.count == 1, "it is built once"
 
 

@@ -24,6 +24,7 @@ from kf2v.errors import (
     InvalidImageFormat,
     InvalidUrl,
     ResultUploadError,
+    RewriteFailed,
 )
 from kf2v.moderation import Exhibit, Objection, Tick
 from kf2v.moderation.panel import Panel
@@ -48,12 +49,16 @@ class Log:
 
     def __init__(self, until: str | None = None) -> None:
         self.seen: list[tuple[str, float]] = []
+        self.notes: list[str] = []
         self._until = until
 
     def report(self, phase: str, done: float) -> None:
         self.seen.append((phase, done))
         if phase == self._until:
             raise Canceled
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
 
 class Pictures:
@@ -584,3 +589,33 @@ def test_the_phases_fill_the_whole() -> None:
     assert overall("keep", 1.0) == 1.0
     assert overall("daydream", 0.5) is None
     assert overall("render", 7.0) == overall("render", 1.0)
+
+
+class Speechless:
+    """A rewriter that has no answer."""
+
+    name = "speechless"
+
+    def rewrite(self, prompt: str, first: Frame, last: Frame, report: Report) -> str:
+        raise RewriteFailed from OSError("nobody answers")
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_prompt_that_cannot_be_rewritten_is_kept_and_noted_or_fails_the_task(tmp_path: Path, keeps: bool) -> None:
+    recipe = Recipe(
+        engines={"still": Still()},
+        rewriter=Speechless(),
+        fetcher=Pictures(),
+        blobs=Studio(tmp_path).blobs,
+        watermark_text="AI-generated",
+        scratch=tmp_path,
+        keeps_prompts=keeps,
+    )
+    log = Log()
+    if not keeps:
+        with pytest.raises(RewriteFailed):
+            recipe.produce(lease(prompt="a cat", prompt_extend=True), log)
+        assert log.notes == []
+        return
+    assert recipe.produce(lease(prompt="a cat", prompt_extend=True), log).actual_prompt == "a cat"
+    assert log.notes == ["The prompt was kept as it is, because it could not be rewritten: nobody answers"]

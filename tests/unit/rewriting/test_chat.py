@@ -22,7 +22,6 @@ from kf2v.rewriting.chat import Chat
 from kf2v.rewriting.chat.answer import Nonsense, tidy
 from kf2v.rewriting.chat.endpoint import Endpoint
 from kf2v.rewriting.language import Language
-from kf2v.rewriting.lenient import Lenient
 from kf2v.rewriting.rules import Rules
 from kf2v.video import Frame
 from kf2v.video.glance import LONG_SIDE
@@ -203,7 +202,7 @@ def test_work_that_is_called_off_does_not_wait_for_an_answer(house: ExitStack) -
             raise Canceled
 
     with pytest.raises(Canceled):
-        Lenient(chat(model, timeout=60)).rewrite(ORDER, FIRST, LAST, call_off)
+        chat(model, timeout=60).rewrite(ORDER, FIRST, LAST, call_off)
     assert time.monotonic() - began < 20
     assert model.left.wait(10), "the connection was left open"
 
@@ -393,11 +392,6 @@ def test_no_reason_repeats_what_the_customer_wrote_or_showed(house: ExitStack, p
     assert not any(letters in told for letters in (prompt[:8], prompt[-8:]))
     told = reason(chat(model_of(house, show), vision="yes"), prompt)
     assert "bad picture data:… in it" in told
-
-
-def test_a_lenient_rewriter_keeps_the_prompt(house: ExitStack) -> None:
-    model = model_of(house, Refuses(status=500))
-    assert Lenient(chat(model)).rewrite(ORDER, FIRST, LAST, silent) == ORDER
 
 
 def test_several_workers_may_ask_at_once(house: ExitStack) -> None:

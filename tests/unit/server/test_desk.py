@@ -13,7 +13,7 @@ from kf2v.store.memory import MemoryStore
 from kf2v.tasks import Failure, Lease, Outcome, State, Task, Usage, Video
 
 STILL = frozenset({"still"})
-LEASE, TIMEOUT, CAP = 30 * SECOND, HOUR, 3
+LEASE, TIMEOUT, CAP, GRACE = 30 * SECOND, HOUR, 3, 1_500
 PATIENCE = 20.0
 MADE = Outcome(
     video=Video(key="videos/a/1-b.mp4", digest="0" * 64, size=1, width=832, height=480),
@@ -416,3 +416,133 @@ async def test_a_task_is_over_when_it_has_ended_or_is_gone() -> None:
     await office.store.stop(task.id, now=office.clock.now())
     assert await office.desk.over(task.id)
     assert await office.desk.over("no-such-task")
+
+
+async def texts(office: Office, task: Task) -> list[str]:
+    return [note.text for note in await office.store.notes(task.id)]
+
+
+async def test_a_stopped_task_ends_at_once_and_its_worker_hears_of_it_at_the_next_heartbeat() -> None:
+    office = Office()
+    task = await office.order()
+    lease = await office.claimed("w1")
+    assert await office.desk.stop(task.id)
+    assert (await office.row(task)).state is State.CANCELED
+    assert not await office.desk.renew(lease.task_id, lease.attempt, phase="render", progress=0.5)
+    assert await office.desk.settle(lease.task_id, lease.attempt, FAILED) is Settled.LOST
+    assert (await office.row(task)).state is State.CANCELED
+    assert (await texts(office, task))[-1] == "Canceled while it ran."
+
+
+async def test_what_has_ended_cannot_be_stopped() -> None:
+    office = Office()
+    task = await office.order()
+    assert await office.desk.stop(task.id)
+    assert not await office.desk.stop(task.id)
+    assert not await office.desk.stop("nobody's")
+
+
+async def test_a_worker_that_lets_go_in_time_is_left_alone() -> None:
+    office = Office()
+    task, other = await office.order(), await office.order()
+    await office.claimed("w1")
+    await office.desk.stop(task.id)
+    office.clock.advance(GRACE - 1)
+    assert office.desk.overstayers() == frozenset()
+    assert (await office.claimed("w1")).task_id == other.id, "it must not be given the stopped one again"
+    office.clock.advance(GRACE)
+    assert office.desk.overstayers() == frozenset()
+
+
+async def test_a_worker_that_does_not_let_go_is_named_once_and_its_end_is_not_its_fault() -> None:
+    office = Office()
+    task = await office.order()
+    await office.claimed("w1")
+    await office.desk.stop(task.id)
+    office.clock.advance(GRACE)
+    assert office.desk.overstayers() == {"w1"}
+    assert office.desk.overstayers() == frozenset()
+    assert await office.desk.worker_died("w1"), "work was to blame, so its successor need not wait"
+    assert (await office.row(task)).state is State.CANCELED
+
+
+async def test_the_watch_kills_whoever_does_not_let_go() -> None:
+    office = Office()
+    task = await office.order()
+    await office.claimed("w1")
+    await office.desk.stop(task.id)
+    office.clock.advance(GRACE)
+    killed: asyncio.Queue[str] = asyncio.Queue()
+    watch = asyncio.create_task(keep_watch(office.desk, killed.put_nowait, every=0.01))
+    assert await asyncio.wait_for(killed.get(), PATIENCE) == "w1"
+    watch.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watch
+
+
+async def test_the_life_of_a_task_is_noted() -> None:
+    office = Office()
+    task = await office.order()
+    lease = await office.claimed("w1")
+    await office.desk.hand_back(lease.task_id, lease.attempt)
+    await office.claimed("w2")
+    await office.desk.worker_died("w2")
+    lease = await office.claimed("w3")
+    await office.desk.settle(lease.task_id, lease.attempt, FAILED)
+    assert await texts(office, task) == [
+        "Attempt 1 began at worker w1.",
+        "Attempt 1 was given back by its worker; the task waits for another.",
+        "Attempt 2 began at worker w2.",
+        "Attempt 2 was lost (worker died); the task waits for another worker.",
+        "Attempt 3 began at worker w3.",
+        "Failed in attempt 3 with InternalError.Algo.",
+    ]
+
+
+async def test_what_a_worker_notes_is_written_down_once_however_often_it_is_said() -> None:
+    office = Office()
+    task = await office.order()
+    lease = await office.claimed("w1")
+    for _ in range(2):
+        await office.desk.renew(lease.task_id, lease.attempt, phase="rewrite", progress=0.1, notes=("Hm.",))
+    await office.desk.settle(lease.task_id, lease.attempt, FAILED, notes=("Hm.", "x" * 10_000))
+    noted = await texts(office, task)
+    assert noted[1] == "Hm."
+    assert noted[2:] == ["x" * 500, "Failed in attempt 1 with InternalError.Algo."]
+
+
+async def test_nobody_notes_anything_about_a_task_that_is_somebody_elses_by_now() -> None:
+    office = Office()
+    task = await office.order()
+    lease = await office.claimed("w1")
+    await office.desk.worker_died("w1")
+    assert not await office.desk.renew(lease.task_id, lease.attempt, phase="", progress=0.0, notes=("late",))
+    assert await office.desk.settle(lease.task_id, lease.attempt, FAILED, notes=("late",)) is Settled.LOST
+    assert "late" not in await texts(office, task)
+
+
+async def test_a_store_that_takes_no_notes_spoils_no_work() -> None:
+    class Full(MemoryStore):
+        async def note(self, task_id: str, text: str, *, now: int) -> None:
+            raise OSError("no room")
+
+    office = Office()
+    office.store = Full()
+    office.reopened()
+    task = await office.order()
+    lease = await office.claimed("w1")
+    assert await office.desk.settle(lease.task_id, lease.attempt, FAILED) is Settled.RECORDED
+    assert (await office.row(task)).state is State.FAILED
+
+
+async def test_workers_are_present_from_their_first_claim_to_their_end() -> None:
+    office = Office()
+    await office.order()
+    lease = await office.claimed("w1")
+    came = office.clock.now()
+    office.clock.advance(SECOND)
+    await office.desk.renew(lease.task_id, lease.attempt, phase="render", progress=0.5)
+    (presence,) = office.desk.present()
+    assert (presence.name, presence.since, presence.heard) == ("w1", came, came + SECOND)
+    await office.desk.worker_died("w1")
+    assert office.desk.present() == ()

@@ -1,5 +1,8 @@
 """What is past its time is gone, and nothing else."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from house import House, picture
@@ -97,3 +100,15 @@ def test_what_is_remembered_of_a_far_task_goes_when_its_task_has_ended(house: Ho
     house.run(sweeper.sweep_orphans())
     assert f"remote/{working}/order" in keys(house)
     assert f"remote/{ended}/order" not in keys(house)
+
+
+def test_what_a_killed_worker_left_unfinished_goes_and_what_is_being_written_stays(
+    house: House, tmp_path: Path
+) -> None:
+    for name, age in (("old.mp4", 7 * HOUR), ("new.mp4", HOUR)):
+        (tmp_path / name).write_bytes(b"half a film")
+        seconds = (house.clock.now() - age) / 1000
+        os.utime(tmp_path / name, (seconds, seconds))
+    sweeper = Sweeper(store=house.store, blobs=house.blobs, clock=house.clock, retention=Retention(), scratch=tmp_path)
+    assert house.run(sweeper.sweep_orphans()) == 1
+    assert [path.name for path in tmp_path.glob("*.mp4")] == ["new.mp4"]

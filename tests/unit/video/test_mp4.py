@@ -129,6 +129,14 @@ def test_what_is_read_is_what_was_written_frame_by_frame(film: Path) -> None:
         assert psnr(luma(shown), luma(frame)) > 34
 
 
+def test_a_single_frame_is_the_one_that_reading_all_of_them_gives(film: Path) -> None:
+    frames = list(mp4.read_frames(film))
+    for number in (0, 1, 75, 149):
+        assert np.array_equal(mp4.frame(film, number), frames[number])
+    with pytest.raises(IndexError):
+        mp4.frame(film, 150)
+
+
 # Y'CbCr of ITU-R BT.709 with narrow range: Y' = 16 + 219·(.2126 R + .7152 G + .0722 B), C = 128 + 224·(…)
 @pytest.mark.parametrize(
     ("colour", "y", "cb", "cr"),

@@ -78,7 +78,7 @@ def test_a_server_in_trouble_is_asked_again(room: Backroom, tmp_path: Path) -> N
 
 def test_what_is_no_question_is_refused_and_not_repeated(room: Backroom, tmp_path: Path) -> None:
     class Nonsense(Connection):
-        def renew(self, lease: Lease, phase: str, progress: float) -> bool:
+        def renew(self, lease: Lease, phase: str, progress: float, notes: tuple[str, ...] = ()) -> bool:
             self._ask("/renew", {"task_id": 7})
             return True
 

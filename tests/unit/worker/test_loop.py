@@ -34,6 +34,7 @@ class Book:
         self.others = True
         self.ended = False
         self.beats: list[tuple[str, float]] = []
+        self.notes: list[str] = []
         self.asked_for: set[frozenset[str]] = set()
         self.when_empty: Callable[[], None] = lambda: None
 
@@ -44,12 +45,14 @@ class Book:
         self.when_empty()
         return None
 
-    def renew(self, lease: Lease, phase: str, progress: float) -> bool:
+    def renew(self, lease: Lease, phase: str, progress: float, notes: tuple[str, ...] = ()) -> bool:
         self.beats.append((phase, progress))
+        self.notes += notes
         return self.holds
 
-    def settle(self, lease: Lease, outcome: Outcome) -> Settled:
+    def settle(self, lease: Lease, outcome: Outcome, notes: tuple[str, ...] = ()) -> Settled:
         self.settled.append((lease.attempt, outcome))
+        self.notes += notes
         return self.answer
 
     def hand_back(self, lease: Lease) -> None:
@@ -325,9 +328,23 @@ def test_the_end_of_the_server_ends_the_worker() -> None:
 
 def test_a_heartbeat_that_cannot_be_sent_calls_the_work_off() -> None:
     class Deaf(Book):
-        def renew(self, lease: Lease, phase: str, progress: float) -> bool:
+        def renew(self, lease: Lease, phase: str, progress: float, notes: tuple[str, ...] = ()) -> bool:
             raise LedgerLost
 
     book = Deaf(a_lease())
     run(book, Bench(reports_until_called_off))
     assert book.settled == []
+
+
+def test_what_is_noted_travels_with_the_next_word_and_once() -> None:
+    book = Book(a_lease(), a_lease(attempt=2))
+
+    def notes(lease: Lease, watch: Watch) -> Outcome:
+        watch.note(f"first of {lease.attempt}")
+        while lease.attempt == 1 and not book.notes:
+            time.sleep(0.001)
+        watch.note(f"second of {lease.attempt}")
+        return MADE
+
+    run(book, Bench(notes))
+    assert book.notes == ["first of 1", "second of 1", "first of 2", "second of 2"]

@@ -284,6 +284,9 @@ class _Stopwatch:
             self.lap(phase)
         self._watch.report(phase, done)
 
+    def note(self, text: str) -> None:
+        self._watch.note(text)
+
     def show(self, preview: Frame) -> None:
         self._watch.show(preview)
 

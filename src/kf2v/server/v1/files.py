@@ -5,7 +5,7 @@ import re
 from starlette.responses import FileResponse, Response
 
 from kf2v.blobs import Blobs, NoSuchBlob
-from kf2v.clock import Clock
+from kf2v.clock import HOUR, Clock
 from kf2v.errors import InvalidParameter, LinkRefused, NotFound
 from kf2v.links import Signer
 from kf2v.server.exchange import Exchange, Reply, refusal
@@ -23,18 +23,26 @@ class RangeNotSatisfiable(InvalidParameter):
 
 
 class VideoLinks:
-    """Links to videos: the same for every poll, and dead when the task is forgotten."""
+    """Links to videos: the same for every poll, and dead when the task is forgotten.
 
-    def __init__(self, *, signer: Signer, retention: Retention, public_url: str | None) -> None:
+    Those of a kept task are renewed every hour, and each is good for as long as a task's usually is, give or take that
+    hour.
+    """
+
+    def __init__(self, *, signer: Signer, clock: Clock, retention: Retention, public_url: str | None) -> None:
         self._signer = signer
+        self._clock = clock
         self._retention = retention
         self._public_url = public_url
 
     def url(self, task: Task, exchange: Exchange) -> str | None:
         """The link of a SUCCEEDED task; None for every other."""
-        expires_at = self._retention.expires_at(task)
-        if task.state is not State.SUCCEEDED or expires_at is None:
+        if task.state is not State.SUCCEEDED:
             return None
+        expires_at = self._retention.expires_at(task)
+        if expires_at is None:
+            now = self._clock.now()
+            expires_at = now - now % HOUR + HOUR + self._retention.task
         return exchange.base_url(self._public_url) + self._signer.sign(f"/results/{task.id}.mp4", expires_at=expires_at)
 
 

@@ -6,6 +6,7 @@ from kf2v.admission.keys import Caller, Scope
 from kf2v.clock import Clock
 from kf2v.errors import UnsupportedOperation
 from kf2v.server.exchange import Exchange, Reply, reply
+from kf2v.server.journal import Journal
 from kf2v.server.reception import Reception
 from kf2v.server.v1.files import VideoLinks
 from kf2v.store import Store
@@ -27,6 +28,7 @@ class Tasks:
         retention: Retention,
         links: VideoLinks,
         on_end: Callable[[], None],
+        journal: Journal,
     ) -> None:
         self._reception = reception
         self._store = store
@@ -34,6 +36,7 @@ class Tasks:
         self._retention = retention
         self._links = links
         self._on_end = on_end
+        self._journal = journal
 
     async def query(self, exchange: Exchange) -> Reply:
         """One task; UNKNOWN and HTTP 200 for an id that is unknown, malformed, expired or foreign."""
@@ -63,6 +66,8 @@ class Tasks:
         if task is None or not await self._store.cancel(task.id, now=self._clock.now()):
             raise UnsupportedOperation
         self._on_end()
+        if (ended := await self._store.get(task.id)) is not None:
+            self._journal.publish(ended)
         return reply(exchange, {})
 
     async def _visible(self, task_id: str, caller: Caller) -> Task | None:

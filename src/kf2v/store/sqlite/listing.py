@@ -34,6 +34,8 @@ def _condition(query: TaskQuery) -> tuple[str, list[str | int]]:
         "model = ?": query.model,
         "key_id = ?": query.key_id,
         "region = ?": query.region,
+        "engine = ?": query.engine,
+        "instr(lower(CAST(job AS TEXT) ->> '$.prompt'), lower(?)) > 0": query.text,
     }
     terms = [term for term, value in asked.items() if value is not None]
     values = [value for value in asked.values() if value is not None]

@@ -29,9 +29,11 @@ class Desk(Protocol):
 
     async def claim(self, worker: str, *, engines: frozenset[str]) -> Lease | None: ...
 
-    async def renew(self, task_id: str, attempt: int, *, phase: str, progress: float) -> bool: ...
+    async def renew(
+        self, task_id: str, attempt: int, *, phase: str, progress: float, notes: tuple[str, ...] = ()
+    ) -> bool: ...
 
-    async def settle(self, task_id: str, attempt: int, outcome: Outcome) -> Settled: ...
+    async def settle(self, task_id: str, attempt: int, outcome: Outcome, *, notes: tuple[str, ...] = ()) -> Settled: ...
 
     async def hand_back(self, task_id: str, attempt: int) -> bool: ...
 
@@ -53,11 +55,11 @@ class InlineLedger:
     def claim(self, worker: str, *, engines: frozenset[str]) -> Lease | None:
         return self._ask(self._desk.claim(worker, engines=engines))
 
-    def renew(self, lease: Lease, phase: str, progress: float) -> bool:
-        return self._ask(self._desk.renew(lease.task_id, lease.attempt, phase=phase, progress=progress))
+    def renew(self, lease: Lease, phase: str, progress: float, notes: tuple[str, ...] = ()) -> bool:
+        return self._ask(self._desk.renew(lease.task_id, lease.attempt, phase=phase, progress=progress, notes=notes))
 
-    def settle(self, lease: Lease, outcome: Outcome) -> Settled:
-        return self._ask(self._desk.settle(lease.task_id, lease.attempt, outcome))
+    def settle(self, lease: Lease, outcome: Outcome, notes: tuple[str, ...] = ()) -> Settled:
+        return self._ask(self._desk.settle(lease.task_id, lease.attempt, outcome, notes=notes))
 
     def hand_back(self, lease: Lease) -> None:
         self._ask(self._desk.hand_back(lease.task_id, lease.attempt))

@@ -55,6 +55,7 @@ class ProcessPool:
         self._longest_pause = longest_pause
         self._settled_after = settled_after
         self._children: dict[str, Process] = {}
+        self._places: dict[str, int] = {}
         self._seats: list[asyncio.Task[None]] = []
         self._draining = asyncio.Event()
 
@@ -62,6 +63,11 @@ class ProcessPool:
     def alive(self) -> int:
         """How many children there are now."""
         return len(self._children)
+
+    @property
+    def places(self) -> dict[str, int]:
+        """The seat of every child there is now, by name."""
+        return dict(self._places)
 
     async def start(self) -> None:
         """Start the children; returns without waiting for them."""
@@ -121,13 +127,13 @@ class ProcessPool:
         except OSError:
             log.exception("worker could not be started", worker=name)
             return False
-        self._children[name] = child
+        self._children[name], self._places[name] = child, seat
         if self._draining.is_set():
             _ask_to_stop(child)
         try:
             status = await child.wait()
         finally:
-            del self._children[name]
+            del self._children[name], self._places[name]
         log.info("worker ended", worker=name, status=status)
         try:
             return bool(await self._on_exit(name))

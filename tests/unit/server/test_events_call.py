@@ -1,0 +1,131 @@
+"""GET /kf2v/v1/events as handlers see it: who may listen, and until when."""
+
+import asyncio
+import json
+from typing import Any
+
+import httpx2
+import pytest
+from sse_starlette.event import ServerSentEvent
+
+from house import House
+from kf2v.admission.keys import Scope
+from kf2v.server.ext.events import Stream
+from kf2v.store import Rights
+
+EVENTS = "/kf2v/v1/events"
+TASKS = "/kf2v/v1/tasks"
+
+
+def heard(house: House, query: str = "", *, meanwhile: Any = None, **request: Any) -> list[tuple[str, dict[str, Any]]]:
+    """All that a client hears until the journal is closed, which is when ``meanwhile`` is done."""
+
+    async def listen() -> httpx2.Response:
+        headers = {"Authorization": f"Bearer {request.get('key', house.key)}", **request.get("headers", {})}
+        stream = asyncio.create_task(house.client.get(EVENTS + query, headers=headers))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        if meanwhile is not None:
+            await meanwhile()
+        house.front.journal.close()
+        return await stream
+
+    answer = house.run(listen())
+    assert answer.status_code == 200, answer.text
+    return [parsed(block) for block in answer.text.split("\n\n") if "data:" in block]
+
+
+def parsed(block: str) -> tuple[str, dict[str, Any]]:
+    members = dict(line.split(": ", 1) for line in block.splitlines())
+    return members["event"], json.loads(members["data"])
+
+
+def test_the_first_word_says_where_to_go_on_from(house: House) -> None:
+    house.created()
+    [(kind, told)] = heard(house)
+    assert kind == "hello"
+    assert told["last_event_id"].endswith("-1")
+
+
+def test_all_that_is_done_to_a_task_is_told(house: House) -> None:
+    task_id = house.created()
+    attempt = house.start(task_id)
+    house.run(house.front.desk.renew(task_id, attempt, phase="render", progress=0.5))
+    house.call("POST", f"{TASKS}/{task_id}/cancel")
+    house.call("POST", f"{TASKS}/{task_id}/keep")
+    house.call("DELETE", f"{TASKS}/{task_id}")
+    start = house.front.journal.name(0)
+    told = heard(house, headers={"Last-Event-ID": start})
+    assert [(kind, task.get("task_status"), task.get("percent")) for kind, task in told] == [
+        ("task", "PENDING", 0),
+        ("task", "RUNNING", 0),
+        ("task", "RUNNING", 50),
+        ("task", "CANCELED", 50),
+        ("task", "CANCELED", 50),
+        ("deleted", None, None),
+    ]
+
+
+def test_a_task_canceled_by_the_vendors_api_is_told_too(house: House) -> None:
+    task_id = house.created()
+    house.call("POST", f"/api/v1/tasks/{task_id}/cancel")
+    told = heard(house, f"?last_event_id={house.front.journal.name(1)}")
+    assert [(kind, task["task_status"]) for kind, task in told] == [("task", "CANCELED")]
+
+
+def test_nothing_of_another_account_is_told(house: House) -> None:
+    house.created()
+    start = house.front.journal.name(0)
+    assert heard(house, key=house.other_key, headers={"Last-Event-ID": start}) == []
+
+
+def test_one_task_can_be_listened_to_alone(house: House) -> None:
+    one, other = house.created(), house.created()
+    told = heard(house, f"?task_id={other}", headers={"Last-Event-ID": house.front.journal.name(0)})
+    assert [task["task_id"] for _, task in told] == [other]
+    assert one != other
+
+
+def test_a_stream_ends_when_its_key_does(house: House) -> None:
+    rights = Rights(scopes=frozenset({str(Scope.READ)}))
+    key = house.run(house.front.keys.ensure("sk-soon-gone", "mine", rights))
+    task_id = house.created()
+
+    async def revoke() -> None:
+        await house.front.keys.revoke(key.id)
+        await house.front.desk.stop(task_id)
+
+    assert [kind for kind, _ in heard(house, key="sk-soon-gone", meanwhile=revoke)] == ["hello"]
+
+
+def test_a_head_has_no_stream(house: House) -> None:
+    answer = house.call("HEAD", EVENTS)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+
+
+@pytest.mark.anyio
+async def test_silence_is_broken_by_a_comment_and_a_client_that_leaves_is_let_go() -> None:
+    async def nothing() -> Any:
+        await asyncio.Event().wait()
+        yield ServerSentEvent("never")
+
+    sent: list[bytes] = []
+    leave = asyncio.Event()
+
+    async def receive() -> Any:
+        await leave.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message.get("body", b""))
+        if len(sent) == 4:
+            leave.set()
+
+    await asyncio.wait_for(Stream(nothing(), 0.001)({"type": "http", "method": "GET"}, receive, send), 20)
+    assert sent[1:4] == [b": still here\n\n"] * 3
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"

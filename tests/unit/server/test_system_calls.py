@@ -1,0 +1,100 @@
+"""Engines, workers and the state of the house."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from house import House, Open
+from kf2v import assembly
+from kf2v.admission.keys import OWNER
+from kf2v.clock import SECOND
+from kf2v.engines import EngineUnavailable
+from kf2v.settings import Settings
+from kf2v.wire.ext import system as wire
+
+
+def asked(house: House, path: str) -> dict[str, Any]:
+    house.run(house.front.keys.ensure("sk-of-the-owner", "mine", OWNER))
+    answer = house.call("GET", f"/kf2v/v1/{path}", key="sk-of-the-owner")
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_the_engines_say_which_models_they_serve(open_house: Open) -> None:
+    house = open_house(region="singapore", fallback_engine="morph")
+    first, second = asked(house, "engines")["engines"]
+    assert (first["engine"], first["fallback"], first["ready"]) == ("still", False, True)
+    assert (second["engine"], second["fallback"]) == ("morph", True)
+    assert first["models"]
+    assert all(model["ready"] for model in first["models"])
+
+
+def test_an_engine_that_cannot_work_says_why_and_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = EngineUnavailable("There is no GPU.", fix="Put one in.")
+    monkeypatch.setitem(assembly.READINESS, "still", lambda _: lacking)
+    settings = Settings(data_dir=tmp_path, engine="still", fallback_engine="morph", workers=0)
+    standings = assembly.engine_standings(settings)
+    assert [(standing.engine, standing.reason, standing.fix) for standing in standings] == [
+        ("still", "There is no GPU.", "Put one in."),
+        ("morph", None, None),
+    ]
+    assert standings[0].models == ()
+
+
+def test_a_model_that_an_engine_lacks_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = EngineUnavailable("Its weights are not here.", fix="Fetch them.")
+    monkeypatch.setitem(assembly.SHORTCOMINGS, "still", lambda _: {"wan2.2-kf2v-flash": lacking})
+    told = wire.engine(assembly.engine_standings(Settings(data_dir=tmp_path, engine="still"))[0])
+    assert told["ready"] is True
+    assert told["models"][0] == {  # type: ignore[index]
+        "model": "wan2.2-kf2v-flash",
+        "ready": False,
+        "reason": "Its weights are not here.",
+        "fix": "Fetch them.",
+    }
+
+
+def test_the_workers_say_what_they_are_at(house: House) -> None:
+    assert asked(house, "workers")["workers"] == []
+    task_id = house.created()
+    attempt = house.start(task_id)
+    house.clock.advance(SECOND)
+    house.run(house.front.desk.renew(task_id, attempt, phase="render", progress=0.5))
+    [worker] = asked(house, "workers")["workers"]
+    assert (worker["worker"], worker["state"]) == ("worker-1", "working")
+    assert worker["since"] < worker["last_heard"]
+    assert (worker["task"]["task_id"], worker["task"]["phase"], worker["task"]["percent"]) == (task_id, "render", 50)
+    house.run(house.front.desk.stop(task_id))
+    [worker] = asked(house, "workers")["workers"]
+    assert (worker["state"], "task" in worker) == ("idle", False)
+    house.lose_worker()
+    assert asked(house, "workers")["workers"] == []
+
+
+def test_the_house_says_how_it_is(house: House) -> None:
+    house.created()
+    house.start(house.created())
+    house.clock.advance(90 * SECOND)
+    told = asked(house, "system")
+    assert (told["uptime_seconds"], told["ready"], told["ailments"], told["draining"]) == (90, True, {}, False)
+    assert (told["tasks"]["PENDING"], told["tasks"]["RUNNING"], told["tasks"]["FAILED"]) == (0, 2, 0)
+    assert told["queues"] == [
+        {"account": "mine", "model": "wan2.2-kf2v-flash", "engine": "still", "waiting": 0, "running": 2}
+    ]
+    assert 0 < told["disk"]["free_bytes"] <= told["disk"]["total_bytes"]
+    assert told["settings"]["engine"] == "still"
+
+
+def test_no_secret_is_told(open_house: Open) -> None:
+    house = open_house(
+        api_key="sk-secret-one",
+        rewrite_api_key="sk-secret-two",
+        rewrite_base_url="http://me:sk-secret-four@127.0.0.1/v1",
+        rewrite_extra={"api_key": "sk-secret-three"},
+    )
+    told = asked(house, "system")
+    assert "sk-secret" not in str(told["settings"])
+    assert told["settings"]["rewrite_base_url"] == "http://***@127.0.0.1/v1"
+    assert told["settings"]["rewrite_extra"] == ["api_key"]
+    assert told["settings"]["api_key"]
