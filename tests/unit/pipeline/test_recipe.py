@@ -605,6 +605,7 @@ def test_a_prompt_that_cannot_be_rewritten_is_kept_and_noted_or_fails_the_task(t
     recipe = Recipe(
         engines={"still": Still()},
         rewriter=Speechless(),
+        panel=Panel(),
         fetcher=Pictures(),
         blobs=Studio(tmp_path).blobs,
         watermark_text="AI-generated",

@@ -366,9 +366,8 @@ async def test_a_task_whose_engine_is_out_of_order_waits_for_the_next_one_and_sa
     assert await office.desk.reroute(lease.task_id, lease.attempt, "nobody answers")
     row = await office.row(task)
     assert (row.state, row.job.engine, row.job.fallbacks, row.charged) == (State.REQUEUED, "morph", (), 0)
-    assert [note.text for note in await office.store.notes(task.id)] == [
-        "still cannot make this, morph does: nobody answers"
-    ]
+    noted = [note.text for note in await office.store.notes(task.id)]
+    assert noted == ["Attempt 1 began at worker w1.", "still cannot make this, morph does: nobody answers"]
     assert await office.desk.claim("w1", engines=STILL) is None
     assert await office.desk.claim("w2", engines=frozenset({"morph"})) is not None
 
