@@ -92,8 +92,8 @@ def test_a_refused_submission_leaves_no_frames_behind(open_house: Open) -> None:
 
 
 def test_a_spent_budget_ends_with_the_day(open_house: Open) -> None:
-    """Five seconds of 720P cost 1.00 CNY in Beijing."""
-    house = open_house(account_limits={"mine": {"spend_per_day": "1.99"}})
+    """Five seconds of 480P cost 0.50 CNY in Beijing, by which a deployment of all regions goes."""
+    house = open_house(account_limits={"mine": {"spend_per_day": "0.99"}})
     house.finish(house.created(with_pictures()))
     kept = kept_frames(house)
     answer = house.create(with_pictures())
