@@ -95,9 +95,42 @@ def test_every_route_is_listed(tmp_path: Path) -> None:
         assert shown in text, shown
 
 
+def test_every_decision_is_listed_and_none_is_missing() -> None:
+    pages = sorted(path.name for path in (DOCS / "decisions").glob("[0-9]*.md"))
+    assert [int(name[:4]) for name in pages] == list(range(1, len(pages) + 1))
+    listed = re.findall(r"^\| \[(\d+)\]\(([^)]+)\) \|", (DOCS / "decisions" / "README.md").read_text(), re.MULTILINE)
+    assert listed == [(str(int(name[:4])), name) for name in pages]
+    for name in pages:
+        assert (DOCS / "decisions" / name).read_text().startswith(f"# {int(name[:4])}. "), name
+
+
+def test_every_page_is_reached_from_the_index() -> None:
+    index = (DOCS / "index.md").read_text()
+    for folder in ("tutorial", "howto", "reference", "explanation"):
+        for path in (DOCS / folder).glob("*.md"):
+            assert f"({folder}/{path.name})" in index, path.name
+
+
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", path.read_text()):
         assert (path.parent / target).exists(), f"{path.name}: {target}"
     for target in re.findall(r'src="(?!https?:)([^"]+)"', path.read_text()):
         assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def anchors(page: Path) -> set[str]:
+    """How the headings of ``page`` are linked to: lower case, without signs, hyphens for spaces."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_links_into_a_page_lead_to_a_heading() -> None:
+    found = [
+        (path, target, anchor)
+        for path in PAGES
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", path.read_text())
+    ]
+    assert found
+    for path, target, anchor in found:
+        assert anchor in anchors(path.parent / target if target else path), f"{path.name}: {target}#{anchor}"
