@@ -234,7 +234,7 @@ def rewriter(settings: Settings) -> Finding:
     import time
 
     from kf2v.assembly import build_chat
-    from kf2v.net.errand import Unanswered
+    from kf2v.net.call import Unanswered
 
     asked = f"openai: {settings.rewrite_model} at {settings.rewrite_base_url}"
     kept = settings.rewrite_on_failure == "keep"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+
+from kf2v.cli.target import segment
 
 if TYPE_CHECKING:
     from kf2v.net.dashscope import DashScope
@@ -48,8 +49,3 @@ def follow(
 
 def _ended(task: Mapping[str, Any]) -> bool:
     return task.get("task_status") in ("SUCCEEDED", "FAILED", "CANCELED")
-
-
-def segment(task_id: str) -> str:
-    """One step of a path, whatever was typed."""
-    return quote(task_id, safe="") or "-"

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import typer
 
@@ -148,3 +148,8 @@ def _read_key(file: Path) -> str:
         return file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise CommandFailed("InvalidApiKey", f"{file} cannot be read: {error}", fix="") from error
+
+
+def segment(text: str) -> str:
+    """One segment of a path, whatever was typed."""
+    return quote(text, safe="") or "-"

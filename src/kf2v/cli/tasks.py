@@ -12,7 +12,7 @@ from kf2v.cli import delivery, following
 from kf2v.cli.delivery import AsJson, Output, Patience, Quiet
 from kf2v.cli.destination import destination
 from kf2v.cli.help import help_alone
-from kf2v.cli.target import ApiKeyFile, BaseUrl, DataDir, connected, find_target
+from kf2v.cli.target import ApiKeyFile, BaseUrl, DataDir, connected, find_target, segment
 from kf2v.cli.terminal import give, give_json, give_table, say
 
 app = typer.Typer(
@@ -202,7 +202,7 @@ def delete(
 
 def _own(task_id: str) -> str:
     """Its path on kf2v's own surface, whatever was typed."""
-    return f"tasks/{following.segment(task_id)}"
+    return f"tasks/{segment(task_id)}"
 
 
 def _line(kind: str, told: Mapping[str, Any]) -> str:

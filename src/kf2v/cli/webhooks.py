@@ -5,14 +5,13 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from typing import Annotated, Any
-from urllib.parse import quote
 
 import typer
 
 from kf2v.cli.delivery import AsJson
 from kf2v.cli.exits import Exit
 from kf2v.cli.help import help_alone
-from kf2v.cli.target import ApiKeyFile, BaseUrl, DataDir, connected, find_target
+from kf2v.cli.target import ApiKeyFile, BaseUrl, DataDir, connected, find_target, segment
 from kf2v.cli.terminal import CommandFailed, give, give_json, give_table, say
 
 app = typer.Typer(
@@ -81,7 +80,7 @@ def test(
 ) -> None:
     """Send an event of type kf2v:Webhook:Test now. Exits with 1, saying what came, if the receiver does not take it."""
     with connected(find_target(base_url, api_key_file, data_dir)) as client:
-        answer = client.own_object("POST", f"webhooks/{_segment(webhook_id)}/test")
+        answer = client.own_object("POST", f"webhooks/{segment(webhook_id)}/test")
     if not answer["delivered"]:
         raise CommandFailed(
             "NotDelivered",
@@ -104,7 +103,7 @@ def delete(
     if not yes and sys.stdin.isatty() and not typer.confirm(f"Delete webhook {webhook_id}?", err=True):
         raise CommandFailed("NotConfirmed", f"webhook {webhook_id} is still there", fix="")
     with connected(find_target(base_url, api_key_file, data_dir)) as client:
-        client.own_object("DELETE", f"webhooks/{_segment(webhook_id)}")
+        client.own_object("DELETE", f"webhooks/{segment(webhook_id)}")
     say(f"deleted {webhook_id}")
 
 
@@ -121,7 +120,7 @@ def deliveries(
     if webhook_id and task_id:
         raise CommandFailed("Usage", "give WEBHOOK_ID or --task-id, not both")
     with connected(find_target(base_url, api_key_file, data_dir)) as client:
-        path = f"webhooks/{_segment(webhook_id)}/deliveries" if webhook_id else "deliveries"
+        path = f"webhooks/{segment(webhook_id)}/deliveries" if webhook_id else "deliveries"
         answer = client.own_object("GET", path, params={} if task_id is None else {"task_id": task_id})
     if as_json:
         give_json(answer)
@@ -154,7 +153,7 @@ def retry(
 ) -> None:
     """Send an event once more, whatever became of it."""
     with connected(find_target(base_url, api_key_file, data_dir)) as client:
-        client.own_object("POST", f"deliveries/{_segment(delivery_id)}/retry")
+        client.own_object("POST", f"deliveries/{segment(delivery_id)}/retry")
     say(f"{delivery_id} is on its way")
 
 
@@ -166,11 +165,6 @@ def secret(
     with connected(find_target(base_url, api_key_file, data_dir)) as client:
         answer = client.own_object("GET", "webhooks/secret")
     give_json(answer) if as_json else give(answer["secret"])
-
-
-def _segment(text: str) -> str:
-    """One path segment, whatever was typed."""
-    return quote(text, safe="") or "-"
 
 
 def _moment(at: int | None) -> str:

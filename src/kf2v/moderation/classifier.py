@@ -4,8 +4,8 @@ import base64
 from typing import Any, cast
 
 from kf2v.moderation import Exhibit, Objection
-from kf2v.net.errand import Unanswered
-from kf2v.net.posting import post_json
+from kf2v.net.call import Unanswered
+from kf2v.net.json_call import post_json
 
 #: letters of a stranger's reason that are kept for the log
 REPEATED = 200

@@ -4,8 +4,8 @@ import base64
 from typing import TYPE_CHECKING, Any
 
 from kf2v.moderation import Exhibit, Objection
+from kf2v.net.call import Unanswered
 from kf2v.net.compatible import Compatible
-from kf2v.net.errand import Unanswered
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

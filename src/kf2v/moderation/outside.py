@@ -4,7 +4,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from kf2v.moderation import Exhibit, Objection, Tick, Undecided
-from kf2v.net.errand import Unanswered, errand
+from kf2v.net.call import Unanswered, call_within
 
 if TYPE_CHECKING:
     from kf2v.video import Frame
@@ -21,7 +21,7 @@ class Service(Protocol):
     name: str
 
     async def ask(self, shown: "str | bytes", exhibit: Exhibit, *, seconds: float) -> Objection | None:
-        """What it has against a text or a JPEG. Raises net.errand.Unanswered."""
+        """What it has against a text or a JPEG. Raises net.call.Unanswered."""
         ...
 
 
@@ -56,9 +56,9 @@ class Outside:
         while True:
             left = max(0.001, end - time.monotonic())
             try:
-                return errand(
+                return call_within(
+                    left,
                     lambda: self._service.ask(shown, exhibit, seconds=self._timeout),
-                    seconds=left,
                     tick=tick,
                     name="moderation",
                 )

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit
 
-from kf2v.net.errand import Unanswered, is_passing, wished_pause
+from kf2v.net.call import Unanswered, is_passing, wished_pause
+from kf2v.net.dashscope import is_loopback
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -29,7 +29,7 @@ class Compatible:
         self._base_url = base_url
         self._api_key = api_key
         # A proxy is for what is far away.
-        self._near = urlsplit(base_url).hostname in ("localhost", "127.0.0.1", "::1")
+        self._near = is_loopback(base_url)
 
     async def ask(self, call: "Callable[[AsyncOpenAI], Awaitable[T]]", *, seconds: float, wanted: str) -> T:
         """What ``call`` gets from a client of this service; ``wanted`` names it. Raises Unanswered."""

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kf2v.errors import Canceled, RewriteFailed
-from kf2v.net.errand import Unanswered
+from kf2v.net.call import Unanswered
 from kf2v.rewriting.chat import Chat
 from kf2v.rewriting.chat.answer import Nonsense, tidy
 from kf2v.rewriting.chat.endpoint import Endpoint

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 from kf2v.errors import RewriteFailed
-from kf2v.net.errand import Unanswered
+from kf2v.net.call import Unanswered
 from kf2v.rewriting import Report
 from kf2v.rewriting.chat import instructions
 from kf2v.rewriting.chat.answer import Nonsense, tidy

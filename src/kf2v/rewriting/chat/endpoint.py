@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from kf2v.net.call import Unanswered, call_within
 from kf2v.net.compatible import Compatible
-from kf2v.net.errand import Unanswered, errand
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -32,7 +32,7 @@ class Endpoint:
 
     def ask(self, messages: Sequence[Message], *, seconds: float, tick: Callable[[], None]) -> Reply:
         """The answer, within ``seconds``. Raises Unanswered, and what ``tick`` raises, which is asked all the while."""
-        return errand(lambda: self._ask(messages, seconds), seconds=seconds, tick=tick, name="rewrite")
+        return call_within(seconds, lambda: self._ask(messages, seconds), tick=tick, name="rewrite")
 
     async def _ask(self, messages: Sequence[Message], seconds: float) -> Reply:
         async def call(client: "AsyncOpenAI") -> Any:

@@ -21,18 +21,6 @@ class Foresight(Protocol):
     async def wait_seconds(self, task: Task) -> float | None: ...
 
 
-class NoForesight:
-    """Knows nothing of the future."""
-
-    async def run_seconds(self, engine: str, resolution: str) -> float | None:
-        del engine, resolution
-        return None
-
-    async def wait_seconds(self, task: Task) -> float | None:
-        del task
-        return None
-
-
 class Portrait:
     """Paints tasks for answers and events."""
 
@@ -44,14 +32,14 @@ class Portrait:
         clock: Clock,
         retention: Retention,
         links: VideoLinks,
-        foresight: Foresight | None = None,
+        foresight: Foresight,
     ) -> None:
         self._store = store
         self._blobs = blobs
         self._clock = clock
         self._retention = retention
         self._links = links
-        self._foresight = foresight or NoForesight()
+        self._foresight = foresight
 
     async def brief(self, task: Task, exchange: Exchange, *, quick: bool = False) -> dict[str, object]:
         """A row; ``quick`` leaves out what has to be looked up."""

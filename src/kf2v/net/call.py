@@ -1,4 +1,4 @@
-"""Something asked of a service elsewhere that must not hold up whoever asks: answered in time or given up."""
+"""A call of a service elsewhere that must not hold up whoever makes it: answered in time or given up."""
 
 import asyncio
 import threading
@@ -40,8 +40,8 @@ def wished_pause(headers: Mapping[str, str]) -> float:
         return 0.0
 
 
-def errand(
-    work: Callable[[], Coroutine[Any, Any, T]], *, seconds: float, tick: Callable[[], None], name: str = "errand"
+def call_within(
+    seconds: float, work: Callable[[], Coroutine[Any, Any, T]], *, tick: Callable[[], None], name: str = "call"
 ) -> T:
     """What ``work`` returns, within ``seconds``. Raises what it raises, Unanswered when the time is over, and what
     ``tick`` raises, which is asked all the while.

@@ -6,8 +6,8 @@ import httpx2
 import msgspec
 
 from kf2v import __version__
+from kf2v.net.call import Unanswered, is_passing, wished_pause
 from kf2v.net.dashscope import is_loopback
-from kf2v.net.errand import Unanswered, is_passing, wished_pause
 
 #: seconds to reach the host
 CONNECT = 5.0
