@@ -12,8 +12,8 @@ from kf2v.admission.workspaces import Workspaces
 from kf2v.clock import SECOND, ManualClock
 from kf2v.net.unix import bind
 from kf2v.server.backstage import backstage, opened
-from kf2v.server.cabinet import cabinet
 from kf2v.server.desk import Desk
+from kf2v.server.owner_calls import owner_calls
 from kf2v.store.memory import MemoryStore
 from kf2v.tasks import Task
 
@@ -71,7 +71,7 @@ class Backroom:
         """Answer on the socket at ``path``."""
 
         async def enter() -> None:
-            app = backstage(self.desk, cabinet(self.keys, self.workspaces))
+            app = backstage(self.desk, owner_calls(self.keys, self.workspaces))
             await self._doors.enter_async_context(opened(app, bind(path)))
 
         self.run(enter())

@@ -44,7 +44,6 @@ from kf2v.rewriting import Rewriter
 from kf2v.server.app import App
 from kf2v.server.aside import Aside
 from kf2v.server.backstage import Backstage, backstage
-from kf2v.server.cabinet import cabinet
 from kf2v.server.desk import Desk
 from kf2v.server.ext.events import Events
 from kf2v.server.ext.keys import KeyCalls
@@ -59,6 +58,7 @@ from kf2v.server.ext.workspaces import WorkspaceCalls
 from kf2v.server.forecast import Forecast
 from kf2v.server.journal import Journal
 from kf2v.server.operations import Metrics, Operations
+from kf2v.server.owner_calls import owner_calls
 from kf2v.server.reception import Reception
 from kf2v.server.routes import table
 from kf2v.server.routing import Routes
@@ -377,7 +377,7 @@ async def open_backstage(settings: Settings) -> AsyncGenerator[Backstage]:
 
 def build_backstage(front: "Front") -> Backstage:
     """Everything that answers workers and the owner's commands."""
-    return backstage(front.desk, (*cabinet(front.keys, front.workspaces),))
+    return backstage(front.desk, (*owner_calls(front.keys, front.workspaces),))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

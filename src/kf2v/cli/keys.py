@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import sys
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import quote
 
 import typer
 
+from kf2v.cli.back_door import BackDoor, day, members
 from kf2v.cli.config import DataDir
 from kf2v.cli.delivery import AsJson
 from kf2v.cli.help import help_alone
-from kf2v.cli.owned import Owned, day, members
+from kf2v.cli.target import segment
 from kf2v.cli.terminal import CommandFailed, give, give_json, give_table, say
 
 if TYPE_CHECKING:
@@ -73,13 +73,13 @@ def create(
         priority=priority,
         expires_in=_seconds(expires_in),
     )
-    _give(_key(Owned(data_dir).ask("POST", "/keys", members(wish))), as_json=as_json)
+    _give(_key(BackDoor(data_dir).ask("POST", "/keys", members(wish))), as_json=as_json)
 
 
 @app.command("list")
 def list_keys(as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """List all keys, oldest first, without their secrets."""
-    keys = _all(Owned(data_dir))
+    keys = _all(BackDoor(data_dir))
     if as_json:
         give_json({"keys": [members(key) for key in keys]})
         return
@@ -90,7 +90,7 @@ def list_keys(as_json: AsJson = False, data_dir: DataDir = None) -> None:
 @app.command()
 def show(key_id: KeyId, as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """Everything about one key but its secret."""
-    key = next((key for key in _all(Owned(data_dir)) if key.id == key_id), None)
+    key = next((key for key in _all(BackDoor(data_dir)) if key.id == key_id), None)
     if key is None:
         raise CommandFailed("NotFound", f"there is no key {key_id}", fix="see: kf2v keys list")
     if as_json:
@@ -131,7 +131,7 @@ def change(
     )
     if not members(wish):
         raise CommandFailed("Usage", "nothing to change", fix="see: kf2v keys change --help")
-    key = _key(Owned(data_dir).ask("POST", _path(key_id), members(wish)))
+    key = _key(BackDoor(data_dir).ask("POST", _path(key_id), members(wish)))
     give_json(members(key)) if as_json else say(f"changed {key_id}")
 
 
@@ -139,20 +139,20 @@ def change(
 def rotate(key_id: KeyId, yes: Yes = False, as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """Give a key a new secret and print it; the old one is dead at once. Asks first on a terminal."""
     _confirm(f"Replace the secret of key {key_id}?", f"key {key_id} has its old secret", yes=yes)
-    _give(_key(Owned(data_dir).ask("POST", f"{_path(key_id)}/rotate")), as_json=as_json)
+    _give(_key(BackDoor(data_dir).ask("POST", f"{_path(key_id)}/rotate")), as_json=as_json)
 
 
 @app.command()
 def disable(key_id: KeyId, data_dir: DataDir = None) -> None:
     """Switch a key off until it is enabled again."""
-    Owned(data_dir).ask("POST", f"{_path(key_id)}/disable")
+    BackDoor(data_dir).ask("POST", f"{_path(key_id)}/disable")
     say(f"disabled {key_id}")
 
 
 @app.command()
 def enable(key_id: KeyId, data_dir: DataDir = None) -> None:
     """Switch a key on again."""
-    Owned(data_dir).ask("POST", f"{_path(key_id)}/enable")
+    BackDoor(data_dir).ask("POST", f"{_path(key_id)}/enable")
     say(f"enabled {key_id}")
 
 
@@ -160,7 +160,7 @@ def enable(key_id: KeyId, data_dir: DataDir = None) -> None:
 def revoke(key_id: KeyId, yes: Yes = False, data_dir: DataDir = None) -> None:
     """End a key for good; asks first on a terminal. Running tasks of its account go on."""
     _confirm(f"Revoke key {key_id}?", f"key {key_id} is still valid", yes=yes)
-    Owned(data_dir).ask("POST", f"{_path(key_id)}/revoke")
+    BackDoor(data_dir).ask("POST", f"{_path(key_id)}/revoke")
     say(f"revoked {key_id}")
 
 
@@ -170,7 +170,7 @@ def _confirm(question: str, otherwise: str, *, yes: bool) -> None:
 
 
 def _path(key_id: str) -> str:
-    return f"/keys/{quote(key_id, safe='')}"
+    return f"/keys/{segment(key_id)}"
 
 
 def _key(answer: bytes) -> KeyShown:
@@ -180,11 +180,11 @@ def _key(answer: bytes) -> KeyShown:
     return backstage.parse(KeyShown, answer)
 
 
-def _all(owned: Owned) -> list[KeyShown]:
+def _all(door: BackDoor) -> list[KeyShown]:
     from kf2v.wire import backstage
     from kf2v.wire.keys import KeyShown
 
-    return backstage.parse(list[KeyShown], owned.ask("GET", "/keys"))
+    return backstage.parse(list[KeyShown], door.ask("GET", "/keys"))
 
 
 def _give(key: KeyShown, *, as_json: bool) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import quote
 
 import typer
 
+from kf2v.cli.back_door import BackDoor, day, members
 from kf2v.cli.config import DataDir
 from kf2v.cli.delivery import AsJson
 from kf2v.cli.help import help_alone
-from kf2v.cli.owned import Owned, day, members
+from kf2v.cli.target import segment
 from kf2v.cli.terminal import give, give_json, give_table, say
 
 app = typer.Typer(
@@ -36,7 +36,7 @@ def create(
     from kf2v.wire.keys import NewWorkspace, WorkspaceShown
 
     wish = NewWorkspace(account=account.strip(), id=workspace_id, label=label, models=tuple(models or ()))
-    made = backstage.parse(WorkspaceShown, Owned(data_dir).ask("POST", "/workspaces", members(wish)))
+    made = backstage.parse(WorkspaceShown, BackDoor(data_dir).ask("POST", "/workspaces", members(wish)))
     give_json(members(made)) if as_json else give(made.id)
 
 
@@ -46,7 +46,7 @@ def list_workspaces(as_json: AsJson = False, data_dir: DataDir = None) -> None:
     from kf2v.wire import backstage
     from kf2v.wire.keys import WorkspaceShown
 
-    found = backstage.parse(list[WorkspaceShown], Owned(data_dir).ask("GET", "/workspaces"))
+    found = backstage.parse(list[WorkspaceShown], BackDoor(data_dir).ask("GET", "/workspaces"))
     if as_json:
         give_json({"workspaces": [members(workspace) for workspace in found]})
         return
@@ -60,5 +60,5 @@ def delete(
     data_dir: DataDir = None,
 ) -> None:
     """Delete a workspace. Its tasks stay; keys that belong to it are refused from then on."""
-    Owned(data_dir).ask("DELETE", f"/workspaces/{quote(workspace_id, safe='')}")
+    BackDoor(data_dir).ask("DELETE", f"/workspaces/{segment(workspace_id)}")
     say(f"deleted {workspace_id}")

@@ -26,11 +26,11 @@ from kf2v.errors import AlgorithmError, OutOfOrder
 from kf2v.metering import usage_of
 from kf2v.moderation.panel import Panel
 from kf2v.net.dashscope import RemoteError, Standing
-from kf2v.pipeline.errands import Errands, Order
 from kf2v.pipeline.gathering import Fetches, Gathering, Picture
 from kf2v.pipeline.heeding import heeding, rest, taken
 from kf2v.pipeline.inspecting import exhibit
 from kf2v.pipeline.keeping import disk_trouble_told, keep, unfinished
+from kf2v.pipeline.orders import Order, Orders
 from kf2v.pipeline.prepare import recognise
 from kf2v.pipeline.progress import Progress
 from kf2v.tasks import Failure, Lease, Outcome
@@ -82,7 +82,7 @@ class Relay:
         self._panel = panel
         self._gathering = Gathering(fetcher, blobs)
         self._blobs = blobs
-        self._errands = Errands(blobs)
+        self._orders = Orders(blobs)
         self._scratch = scratch
         self._clock = clock
         self._patience = patience
@@ -103,7 +103,7 @@ class Relay:
             return Outcome(failure=lease.flaw)
         try:
             with self._remote.line() as line:
-                far_id = self._errands.far_id(lease.task_id) or self._ordered(lease, line, progress)
+                far_id = self._orders.far_id(lease.task_id) or self._ordered(lease, line, progress)
                 standing = self._followed(far_id, line, progress)
                 if standing.status != "SUCCEEDED":
                     return Outcome(failure=_failure(standing))
@@ -116,7 +116,7 @@ class Relay:
         except _Refusal as refusal:
             return Outcome(failure=refusal.failure)
         except RemoteError as error:  # there is not even a line
-            begun = self._errands.order(lease.task_id) is not None
+            begun = self._orders.order(lease.task_id) is not None
             raise (AlgorithmError() if begun else OutOfOrder(_described(error))) from error
         return Outcome(video=video, actual_prompt=actual_prompt, usage=usage_of(lease.job))
 
@@ -127,7 +127,7 @@ class Relay:
 
     def abandon(self, lease: Lease) -> None:
         """The task has ended otherwise: call it off at the far side as well, if it has not begun there."""
-        far_id = self._errands.far_id(lease.task_id)
+        far_id = self._orders.far_id(lease.task_id)
         if far_id is None:
             return
         try:
@@ -142,13 +142,13 @@ class Relay:
 
     def _ordered(self, lease: Lease, line: Line, progress: Progress) -> str:
         """The far side's id of a task that stands for ``lease``: the one there is, or a new one."""
-        order = self._errands.order(lease.task_id)
+        order = self._orders.order(lease.task_id)
         if order is not None:
             return self._submitted(lease, order, line, progress, doubtful=True)
         pictures = self._gathering.pictures(lease, progress)
         self._inspect_pictures(lease, pictures, progress)
         order = self._drawn_up(lease, pictures, line, progress)
-        if not self._errands.intend(lease.task_id, order):
+        if not self._orders.intend(lease.task_id, order):
             return self._ordered(lease, line, progress)
         return self._submitted(lease, order, line, progress, doubtful=False)
 
@@ -203,7 +203,7 @@ class Relay:
                     except RemoteError as error:
                         doubtful = doubtful or error.doubtful
                         raise
-                self._errands.begun(lease.task_id, far_id)
+                self._orders.begun(lease.task_id, far_id)
             return far_id
 
         # not heeding but for its turn: whoever leaves before the answer leaves something that is paid for and unknown
@@ -217,7 +217,7 @@ class Relay:
 
         Raises RemoteError, and AlgorithmError where that cannot be told.
         """
-        known = self._errands.known()
+        known = self._orders.known()
         listed = line.listed(order.request.model, since=order.at - SKEW)
         strangers = [row.task_id for row in listed if row.task_id not in known]
         if line.repeats_safely or not strangers:

@@ -68,7 +68,7 @@ class Sweeper:
         await asyncio.to_thread(lambda: self._delete(keys()))
 
     async def sweep_orphans(self) -> int:
-        """Delete old videos and frames whose task is gone, or settled with another file, previews and errands of
+        """Delete old videos and frames whose task is gone, or settled with another file, previews and orders of
         what is settled, uploads that never got a row, and what interrupted writes left; returns how many those were."""
         before = self._clock.now() - ORPHAN_AGE
         partial = await asyncio.to_thread(lambda: self._blobs.forget_partial(before=before))

@@ -22,8 +22,8 @@ from kf2v.engines.still import Still
 from kf2v.errors import AlgorithmError, Canceled, DataInspectionFailed, FrameError, InvalidImageFormat, OutOfOrder
 from kf2v.moderation import Exhibit, Objection, Part, Tick
 from kf2v.moderation.panel import Panel
-from kf2v.pipeline.errands import Errands, Order
 from kf2v.pipeline.heeding import heeding, rest, taken
+from kf2v.pipeline.orders import Order, Orders
 from kf2v.pipeline.prepare import decode
 from kf2v.pipeline.progress import Progress
 from kf2v.pipeline.relay import BELIEF, Relay
@@ -80,7 +80,7 @@ class Depot:
         self.blobs = MemoryBlobs()
         self.blobs.put("uploads/first", picture(WARM, width=400, height=400))
         self.blobs.put("uploads/last", picture(COLD, width=400, height=400))
-        self.errands = Errands(self.blobs)
+        self.orders = Orders(self.blobs)
         self.folder = folder
         self.relay = self.another()
 
@@ -122,8 +122,8 @@ class Depot:
         self.far.instead["POST", CREATE] = [Answer(0, b"")]
         with pytest.raises(Canceled):
             self.relay.produce(a_lease(), _CalledOffInDoubt(self.far))
-        assert self.errands.order("a-task") is not None
-        assert self.errands.far_id("a-task") is None
+        assert self.orders.order("a-task") is not None
+        assert self.orders.far_id("a-task") is None
 
 
 class _CalledOffInDoubt:
@@ -239,7 +239,7 @@ def test_a_task_that_was_not_heard_is_submitted_again_word_for_word(depot: Depot
 def test_the_list_is_looked_through_to_its_end(depot: Depot) -> None:
     depot.leave_in_doubt()
     for number in range(60):
-        depot.errands.begun(f"other-{number}", f"known-{number}")
+        depot.orders.begun(f"other-{number}", f"known-{number}")
     depot.far.rows = [row(f"known-{number}", depot.clock.now()) for number in range(60)]
     depot.far.rows.append(row("task-1", depot.clock.now()))
     assert depot.make(a_lease(attempt=2)).video is not None
@@ -275,7 +275,7 @@ def test_while_it_may_have_begun_no_other_engine_is_asked(depot: Depot) -> None:
     depot.far.fail_once("GET", LIST, 503, "ModelUnavailable", "busy")
     depot.far.instead["GET", LIST].append(Answer(0, b""))
     assert depot.make(a_lease(attempt=2)).video is not None
-    depot.errands.intend("b-task", Order(base_url=depot.far.base_url, request=_order(depot).request, at=0))
+    depot.orders.intend("b-task", Order(base_url=depot.far.base_url, request=_order(depot).request, at=0))
     depot.far.fail_once("GET", LIST, 401, "InvalidApiKey", "Invalid API-key provided.")
     with pytest.raises(AlgorithmError) as caught:
         depot.make(a_lease(task_id="b-task"))
@@ -331,7 +331,7 @@ def test_a_far_side_that_nobody_answers_at_is_out_of_order(depot: Depot) -> None
     depot.far.close()
     with pytest.raises(OutOfOrder):
         depot.make()
-    assert depot.errands.order("a-task") is None
+    assert depot.orders.order("a-task") is None
 
 
 @pytest.mark.parametrize("base_url", ["http://", "http://[::1"])
@@ -431,7 +431,7 @@ def test_it_can_be_called_off_in_every_phase(depot: Depot, phase: str) -> None:
 def test_a_task_that_is_over_is_called_off_over_there_if_it_waits_there(
     depot: Depot, status: str, canceled: int
 ) -> None:
-    depot.errands.begun("a-task", "task-1")
+    depot.orders.begun("a-task", "task-1")
     depot.far.states = [{"task_status": status}]
     depot.relay.abandon(a_lease())
     assert len(depot.far.of("POST", "/cancel")) == canceled
@@ -443,7 +443,7 @@ def test_what_was_never_sent_is_not_called_off(depot: Depot) -> None:
 
 
 def test_calling_off_harms_nobody_where_the_far_side_is_away(depot: Depot) -> None:
-    depot.errands.begun("a-task", "task-1")
+    depot.orders.begun("a-task", "task-1")
     depot.far.close()
     depot.relay.abandon(a_lease())
 
@@ -479,7 +479,7 @@ def _raise() -> None:
 
 
 def _order(depot: Depot) -> Order:
-    order = depot.errands.order("a-task")
+    order = depot.orders.order("a-task")
     assert order is not None
     return order
 

@@ -1,7 +1,7 @@
 """What was sent elsewhere, remembered on the disk, so that nothing is ever ordered twice.
 
-An errand has two notes. The order is written before the far side is asked for the first time, its task id as soon as
-it is known. Who finds an order without a task id does not know whether the far side heard of it.
+Two notes are kept of each: the order itself, before the far side is asked for the first time, and its task id as soon
+as it is known. Who finds an order without a task id does not know whether the far side heard of it.
 """
 
 import contextlib
@@ -24,8 +24,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     at: int
 
 
-class Errands:
-    """All errands of one deployment."""
+class Orders:
+    """All orders of one deployment."""
 
     def __init__(self, blobs: Blobs) -> None:
         self._blobs = blobs

@@ -17,7 +17,7 @@ from kf2v.cli.serve import absolute
 from kf2v.cli.terminal import CommandFailed
 
 
-class Owned:
+class BackDoor:
     """What the owner of a data directory may ask for."""
 
     def __init__(self, data_dir: Path | None) -> None:

@@ -15,7 +15,7 @@ from kf2v.wire import backstage as wire
 from kf2v.wire.keys import KeyWish, NewKey, NewWorkspace, parse
 
 
-def cabinet(keys: Keys, workspaces: Workspaces) -> list[Route]:
+def owner_calls(keys: Keys, workspaces: Workspaces) -> list[Route]:
     """The routes."""
 
     async def create_key(request: Request) -> Response:
