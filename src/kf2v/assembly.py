@@ -3,12 +3,10 @@
 Heavy things are imported by the builder that needs them: a server that only answers HTTP never loads a codec.
 """
 
-import contextlib
-import os
 import secrets
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,20 +15,22 @@ import structlog
 from pydantic import SecretStr
 
 from kf2v.admission.admit import Admission
+from kf2v.admission.figures import table_of
 from kf2v.admission.intake import Intake
 from kf2v.admission.keys import Keys
-from kf2v.admission.limits import EVERYBODY, Limits, Table
+from kf2v.admission.limits import Limits, Table
 from kf2v.admission.reading import Reading
 from kf2v.admission.routing import Routing
 from kf2v.admission.workspaces import Workspaces
 from kf2v.blobs import Blobs
 from kf2v.catalog.models import MODELS
 from kf2v.catalog.prices import cloud_prices, read_prices
-from kf2v.catalog.quotas import CLOUD_QUOTAS, ENDLESS, OWN, Budget, Quota
+from kf2v.catalog.quotas import CLOUD_QUOTAS, OWN, Quota
 from kf2v.catalog.regions import REGIONS
 from kf2v.clock import HOUR, SECOND, Clock, SystemClock
 from kf2v.engines import Engine, EngineUnavailable
 from kf2v.engines.standby import Standby
+from kf2v.kept_file import kept_secret
 from kf2v.links import Signer
 from kf2v.metering.cost import cost_of
 from kf2v.moderation import Moderator
@@ -50,6 +50,7 @@ from kf2v.server.ext.keys import KeyCalls
 from kf2v.server.ext.pictures import Pictures
 from kf2v.server.ext.portrait import Portrait
 from kf2v.server.ext.previews import Previews
+from kf2v.server.ext.standings import standings
 from kf2v.server.ext.system import System
 from kf2v.server.ext.tasks import OwnTasks
 from kf2v.server.ext.usage import UsageReports
@@ -70,11 +71,11 @@ from kf2v.server.v1.tasks import Tasks
 from kf2v.server.v1.tokens import Tokens
 from kf2v.server.v1.uploads import Uploads
 from kf2v.server.vitals import Vitals
-from kf2v.settings import REMOTE, AccountLimits, ModelLimits, Settings
+from kf2v.settings import REMOTE, Settings
 from kf2v.store import Store
 from kf2v.tasks.job import Side
 from kf2v.tasks.retention import Retention
-from kf2v.wire.ext.system import EngineStanding, ModelStanding
+from kf2v.wire.ext.system import EngineStanding
 from kf2v.wire.v1.media import FRAME_LIMIT
 
 if TYPE_CHECKING:
@@ -193,16 +194,9 @@ def _wan_readiness(settings: Settings) -> EngineUnavailable | None:
 
 
 def _wan_missing(settings: Settings) -> dict[str, EngineUnavailable]:
-    from kf2v.engines.wan.readiness import missing_weights
+    from kf2v.engines.wan.readiness import missing_under_any_name
 
-    served = _served(settings, wan_weights(settings))
-    first: dict[Weights, str] = {}  # of several names for the same weights
-    for model, weights in served.items():
-        first.setdefault(replace(weights, model=""), model)
-    asked = {model: served[model] for model in first.values()}
-    absent = missing_weights(asked, gpus_per_video=settings.wan_gpus_per_video)
-    named = {model: first[replace(weights, model="")] for model, weights in served.items()}
-    return {model: absent[same] for model, same in named.items() if same in absent}
+    return missing_under_any_name(_served(settings, wan_weights(settings)), gpus_per_video=settings.wan_gpus_per_video)
 
 
 def _served(settings: Settings, weights: "dict[str, Weights]") -> "dict[str, Weights]":
@@ -233,34 +227,7 @@ QUOTAS: dict[str, dict[str, Quota]] = {"own": dict.fromkeys(MODELS, OWN), "cloud
 
 def limits_table(settings: Settings) -> Table:
     """Every figure that these settings give to anybody."""
-    usual = QUOTAS[settings.limits]
-    quotas: dict[tuple[str, str], Quota] = {}
-    budgets: dict[tuple[str, str | None], Budget] = {}
-    everybody = settings.account_limits.get(EVERYBODY, AccountLimits())
-    for account, own in {EVERYBODY: everybody, **settings.account_limits}.items():
-        budgets[account, None] = _budget(own, everybody)
-        for model in MODELS:
-            said = (own.models.get(model), own, everybody.models.get(model), everybody)
-            quotas[account, model] = _quota([limits for limits in said if limits is not None], usual[model])
-            budgets[account, model] = _budget(*(limits.models.get(model, ModelLimits()) for limits in (own, everybody)))
-    return Table(quotas=quotas, budgets=budgets)
-
-
-def _quota(said: Sequence[ModelLimits], usual: Quota) -> Quota:
-    """The first word on each figure counts."""
-
-    def figure(name: str) -> int | None:
-        return next((value for limits in said if (value := getattr(limits, name)) is not None), getattr(usual, name))
-
-    return Quota(per_second=figure("per_second"), running=figure("running"), waiting=figure("waiting"))
-
-
-def _budget(*said: ModelLimits) -> Budget:
-    """The first that says anything of money; its silence on the other period is no limit."""
-    for limits in said:
-        if limits.spend_per_day is not None or limits.spend_per_month is not None:
-            return Budget(per_day=limits.spend_per_day, per_month=limits.spend_per_month, currency=limits.currency)
-    return ENDLESS
+    return table_of(QUOTAS[settings.limits], settings.account_limits)
 
 
 def retention(settings: Settings) -> Retention:
@@ -295,40 +262,10 @@ def prepare_data_dir(settings: Settings) -> None:
 
 def lay_out_lists(settings: Settings) -> None:
     """Blank lists with explanations for the owner to fill, where there are none yet."""
-    from kf2v.moderation.lists import PICTURES, WORDS, blank
+    from kf2v.moderation.lists import lay_out
 
-    if "lists" not in settings.moderation:
-        return
-    settings.moderation_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name in (WORDS, PICTURES):
-        if not (settings.moderation_dir / name).exists():
-            _keep(settings.moderation_dir / name, blank(name))
-
-
-def kept_secret(path: Path, make: Callable[[], str]) -> str:
-    """The line in the file at ``path``, which only its owner can read; made the first time, whole or not at all."""
-    if not path.exists():
-        _keep(path, make() + "\n")
-    return path.read_text().strip()
-
-
-def _keep(path: Path, text: str) -> None:
-    """A new file at ``path``, on the disk when this returns; the one that somebody else made meanwhile stays."""
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    if "lists" in settings.moderation:
+        lay_out(settings.moderation_dir)
 
 
 def signing_secret(settings: Settings) -> bytes:
@@ -571,33 +508,19 @@ def shortcomings(settings: Settings) -> dict[str, EngineUnavailable]:
 
 
 def engine_standings(settings: Settings, breakers: Mapping[str, str]) -> tuple[EngineStanding, ...]:
-    """The engines of these settings, those that stand in last, and their ``breakers`` as ``Routing.state`` says them.
+    """The engines of these settings, those that stand in last; ``breakers`` are as ``Routing.state`` says them."""
 
-    May take a while: it looks for what they need.
-    """
-    firsts = {route[0] for route in settings.routing.values()}
-    names = sorted({*settings.engines, *filter(None, (settings.fallback_engine,))}, key=lambda name: name not in firsts)
-    standings: list[EngineStanding] = []
-    for name in names:
-        own = settings.model_copy(update={"engine": name})
-        lacking, absent = readiness(own), shortcomings(own)
-        models = (
-            ModelStanding(model=model, reason=absent[model].reason, fix=absent[model].fix)
-            if model in absent
-            else ModelStanding(model=model)
-            for model in REGIONS[settings.region].models
-        )
-        standings.append(
-            EngineStanding(
-                engine=name,
-                fallback=name not in firsts,
-                breaker=breakers.get(name, "closed"),
-                reason=lacking.reason if lacking else None,
-                fix=lacking.fix if lacking else None,
-                models=() if lacking else tuple(models),
-            )
-        )
-    return tuple(standings)
+    def alone(name: str) -> Settings:
+        return settings.model_copy(update={"engine": name})
+
+    return standings(
+        frozenset(route[0] for route in settings.routing.values()),
+        {*settings.engines, *filter(None, (settings.fallback_engine,))},
+        models=REGIONS[settings.region].models,
+        breakers=breakers,
+        lacking=lambda name: readiness(alone(name)),
+        shortcomings=lambda name: shortcomings(alone(name)),
+    )
 
 
 def wan_options(settings: Settings, *, seat: int = 0) -> "Options":
@@ -618,24 +541,10 @@ def wan_options(settings: Settings, *, seat: int = 0) -> "Options":
 
 
 def wan_weights(settings: Settings) -> "dict[str, Weights]":
-    """What each model runs on: what the settings say of it or of its other names, else the first variant of it."""
-    from kf2v.engines.wan.weights import CATALOGUE, ROWS, Lora, Weights
+    """What each model runs on."""
+    from kf2v.engines.wan.choice import weights_of
 
-    chosen: dict[str, Weights] = {}
-    for row in ROWS:
-        chosen.setdefault(row.weights.model, row.weights)
-    for model, said in settings.wan_weights.items():
-        alike = [alias for alias in MODELS[model].aliases if alias not in settings.wan_weights]
-        if isinstance(said, str):
-            row = CATALOGUE.get(f"{model}:{said}")
-            chosen[model] = Weights(model=model, base=said) if row is None else row.weights
-        else:
-            loras = tuple(Lora(**lora.model_dump()) for lora in said.loras)
-            chosen[model] = Weights(
-                model=model, base=said.base, experts=said.experts, loras=loras, distilled=said.distilled
-            )
-        chosen |= {alias: replace(chosen[model], model=alias) for alias in alike}
-    return chosen
+    return weights_of(settings.wan_weights)
 
 
 def build_engine(settings: Settings, *, seat: int = 0) -> Engine:

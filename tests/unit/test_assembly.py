@@ -11,7 +11,6 @@ from kf2v.assembly import (
     build_engine,
     build_engines,
     build_recipe,
-    kept_secret,
     lay_out_lists,
     relays,
     workers_here,
@@ -22,34 +21,6 @@ from kf2v.engines.still import Still
 from kf2v.settings import Settings
 from kf2v.video import Frame
 from stage import Notebook, scene
-
-
-def test_a_secret_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
-    path = tmp_path / "secret"
-    assert kept_secret(path, lambda: "first") == "first"
-    assert kept_secret(path, lambda: "second") == "first"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert [entry.name for entry in tmp_path.iterdir()] == ["secret"]
-
-
-def test_of_two_that_make_a_secret_at_once_both_get_the_same(tmp_path: Path) -> None:
-    path = tmp_path / "secret"
-
-    def make() -> str:
-        path.write_text("theirs\n")
-        return "ours"
-
-    assert kept_secret(path, make) == "theirs"
-
-
-def test_a_secret_whose_making_failed_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(file: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(OSError, match="No space"):
-        kept_secret(tmp_path / "secret", lambda: "never")
-    assert not list(tmp_path.iterdir())
 
 
 def test_blank_lists_are_laid_out_once_for_their_owner_alone(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kf2v.engines import EngineUnavailable
 from kf2v.engines.wan.checkpoint import CheckpointError, open_bundle
@@ -179,6 +179,16 @@ def missing_weights(weights: Mapping[str, Weights], *, gpus_per_video: int = 1) 
             reason = f"{model} cannot be made: {error.where} {error.found}."
             absent[model] = EngineUnavailable(reason, fix=_fix(wanted, error))
     return absent
+
+
+def missing_under_any_name(weights: Mapping[str, Weights], *, gpus_per_video: int = 1) -> dict[str, EngineUnavailable]:
+    """The same, where several models are names of the same weights: those are looked at once, under the first name."""
+    first: dict[Weights, str] = {}
+    for model, wanted in weights.items():
+        first.setdefault(replace(wanted, model=""), model)
+    absent = missing_weights({model: weights[model] for model in first.values()}, gpus_per_video=gpus_per_video)
+    named = {model: first[replace(wanted, model="")] for model, wanted in weights.items()}
+    return {model: absent[same] for model, same in named.items() if same in absent}
 
 
 def unlike_their_names(weights: Mapping[str, Weights]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kf2v.kept_file import write_new
 from kf2v.moderation import Exhibit, Objection, Tick
 from kf2v.moderation.lists import pictures, words
 from kf2v.moderation.lists.kept import KeptList
@@ -40,6 +41,14 @@ class Lists:
         del exhibit, tick
         entries = self._pictures.entries()
         return pictures.objection(picture, entries, distance=self._distance, file=self._pictures.name)
+
+
+def lay_out(folder: Path) -> None:
+    """Put blank lists into ``folder``, where there are none yet."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in (WORDS, PICTURES):
+        if not (folder / name).exists():
+            write_new(folder / name, blank(name))
 
 
 def blank(name: str) -> str:
