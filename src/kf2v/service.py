@@ -25,6 +25,7 @@ import structlog
 
 from kf2v import assembly, logs
 from kf2v.admission.keys import DEFAULT_ACCOUNT, OWNER
+from kf2v.assembly.engines import relays, workers_here
 from kf2v.clock import SystemClock
 from kf2v.net.unix import bind, socket_path
 from kf2v.server.backstage import opened
@@ -210,11 +211,9 @@ class Pools:
         self._on_exit = on_exit
         self._shared = Shared(self._loops, within=10.0 + 2 * settings.lease_seconds)
         command, environment = _worker_command(settings), _worker_environment(settings)
-        self._makers = ProcessPool(command, assembly.workers_here(settings), on_exit=on_exit, env=environment)
+        self._makers = ProcessPool(command, workers_here(settings), on_exit=on_exit, env=environment)
         relaying = [*command, "--forward", str(self._loops)]
-        self._relays = ProcessPool(
-            relaying, assembly.relays(settings), on_exit=self._relay_ended, env=environment, initial="r"
-        )
+        self._relays = ProcessPool(relaying, relays(settings), on_exit=self._relay_ended, env=environment, initial="r")
 
     @property
     def alive(self) -> int:

@@ -6,15 +6,8 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from kf2v.assembly import (
-    ENGINES,
-    build_engine,
-    build_engines,
-    build_recipe,
-    lay_out_lists,
-    relays,
-    workers_here,
-)
+from kf2v.assembly import build_recipe, lay_out_lists
+from kf2v.assembly.engines import ENGINES, build_engine, build_engines, relays, workers_here
 from kf2v.blobs.memory import MemoryBlobs
 from kf2v.engines import Engine, EngineUnavailable
 from kf2v.engines.still import Still

@@ -168,7 +168,7 @@ def _table(found: Comparison, weights: Kind) -> Iterator[str]:
 
 def _weights(settings: Settings, asked: str) -> Weights:
     """What the settings say of a model, or a variant by its name. Raises CommandFailed if there is neither."""
-    from kf2v.assembly import wan_weights
+    from kf2v.assembly.engines import wan_weights
     from kf2v.engines.wan.weights import row_of
 
     known = wan_weights(settings)
@@ -182,7 +182,7 @@ def _weights(settings: Settings, asked: str) -> Weights:
 
 def _options(settings: Settings, weights: Kind) -> Options:
     """As the service would run it; tiny weights run anywhere."""
-    from kf2v.assembly import wan_options
+    from kf2v.assembly.engines import wan_options
 
     options = wan_options(settings)
     return replace(options, device="cpu") if weights is Kind.TINY else options

@@ -194,7 +194,7 @@ def clock(settings: Settings) -> Finding:
 
 def engine(settings: Settings) -> Finding:
     """Whether the engine of these settings can work here, and what does instead where it cannot."""
-    from kf2v.assembly import known_engines, readiness, shortcomings
+    from kf2v.assembly.engines import known_engines, readiness, shortcomings
 
     if settings.engine not in known_engines():
         fix = f"set KF2V_ENGINE to one of {', '.join(sorted(known_engines()))}"

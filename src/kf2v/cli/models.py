@@ -164,7 +164,7 @@ def check(
 
 def _chosen(name: str) -> tuple[str, Weights] | None:
     """A model's weights by the settings, or a variant's, and what they are called; None for any other name."""
-    from kf2v.assembly import wan_weights
+    from kf2v.assembly.engines import wan_weights
     from kf2v.engines.wan.weights import CATALOGUE, row_running
 
     if name in CATALOGUE:
@@ -205,7 +205,7 @@ def _wanted(names: list[str], experts: list[str], loras: list[str]) -> list[tupl
     if not all(name.strip() for name in (*names, *experts, *loras)):
         raise CommandFailed("Usage", "a name is empty", fix="name a model, a variant or a directory")
     if not names:
-        from kf2v.assembly import wan_weights
+        from kf2v.assembly.engines import wan_weights
 
         return list(wan_weights(read_settings()).items())
     wanted: list[tuple[str, Weights]] = []

@@ -69,7 +69,7 @@ def check_engine(settings: Settings) -> None:
 
     Raises CommandFailed if there is no engine of that name, or it cannot work here and nothing stands in.
     """
-    from kf2v.assembly import known_engines, readiness
+    from kf2v.assembly.engines import known_engines, readiness
 
     routed = [("routes", name) for route in settings.routes.values() for name in route]
     for field, name in (("engine", settings.engine), ("fallback_engine", settings.fallback_engine), *routed):
@@ -90,7 +90,7 @@ def check_engine(settings: Settings) -> None:
 
 def _tell_of_absent(settings: Settings) -> None:
     """Say which of the routes' engines cannot work here; tasks go on to the next one from there."""
-    from kf2v.assembly import readiness
+    from kf2v.assembly.engines import readiness
 
     for engine in sorted(settings.engines):
         lacking = readiness(settings, engine)

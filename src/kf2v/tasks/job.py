@@ -21,7 +21,7 @@ class Job:
     """One video to make."""
 
     model: str
-    #: which engine makes it, a name in ``assembly.ENGINES``
+    #: which engine makes it, a name in ``assembly.engines.ENGINES``
     engine: str
     #: engines that shall try after it, in this order, where it cannot
     fallbacks: tuple[str, ...] = ()

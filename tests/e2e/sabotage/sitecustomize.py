@@ -6,7 +6,7 @@ import threading
 import time
 from pathlib import Path
 
-from kf2v import assembly
+from kf2v.assembly.engines import ENGINES
 from kf2v.engines import Scene, Watch
 from kf2v.engines.still import Still
 from kf2v.video import Clip
@@ -34,4 +34,4 @@ class Actor:
         return Still().generate(scene, watch)
 
 
-assembly.ENGINES["actor"] = lambda settings, seat: Actor()
+ENGINES["actor"] = lambda settings, seat: Actor()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kf2v import assembly
+from kf2v.assembly import engines
 from kf2v.cli import doctor
 from kf2v.cli.doctor import State
 from kf2v.cli.env import without_proxy
@@ -172,7 +172,7 @@ def lacking(settings: Settings) -> EngineUnavailable:
 
 
 def test_doctor_knows_an_engine_that_cannot_work_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(assembly.READINESS, "still", lacking)
+    monkeypatch.setitem(engines.READINESS, "still", lacking)
     alone = doctor.engine(Settings(engine="still", fallback_engine=""))
     assert (alone.state, alone.detail, alone.fix) == (State.FAIL, "There is no GPU.", "Plug one in.")
     stood_in_for = doctor.engine(Settings(engine="still", fallback_engine="morph"))
@@ -185,7 +185,7 @@ def test_doctor_knows_an_engine_that_cannot_work_here(monkeypatch: pytest.Monkey
 def test_doctor_warns_of_models_without_weights_and_says_which_command_mends_it(
     monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
-    monkeypatch.setitem(assembly.READINESS, "wan", lambda _: None)
+    monkeypatch.setitem(engines.READINESS, "wan", lambda _: None)
     monkeypatch.setenv("HF_HOME", str(home))
     found = doctor.engine(Settings(engine="wan", fallback_engine="morph"))
     assert found.state is State.WARN
@@ -195,19 +195,19 @@ def test_doctor_warns_of_models_without_weights_and_says_which_command_mends_it(
         "wan2.1-kf2v-plus:full",
     ]
     assert "tasks for it fail" in doctor.engine(Settings(engine="wan", fallback_engine="")).detail
-    monkeypatch.setitem(assembly.SHORTCOMINGS, "wan", lambda _: {})
+    monkeypatch.setitem(engines.SHORTCOMINGS, "wan", lambda _: {})
     assert doctor.engine(Settings(engine="wan")).state is State.OK
 
 
 def test_who_stands_in_is_said_at_the_start(kf2v: Kf2v, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(assembly.READINESS, "still", lacking)
+    monkeypatch.setitem(engines.READINESS, "still", lacking)
     ran = kf2v("run", "no-such-file", "nor-this", "--engine", "still")
     assert "still cannot work here, morph stands in: There is no GPU." in ran.err
     assert "fix: Plug one in." in ran.err
 
 
 def test_a_server_with_nothing_to_stand_in_does_not_start(kf2v: Kf2v, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(assembly.READINESS, "still", lacking)
+    monkeypatch.setitem(engines.READINESS, "still", lacking)
     monkeypatch.setenv("KF2V_FALLBACK_ENGINE", "")
     ran = kf2v("serve", "--port", "0", "--engine", "still")
     assert ran.code == 1

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kf2v.assembly import wan_weights
+from kf2v.assembly.engines import wan_weights
 from kf2v.catalog.models import MODELS
 from kf2v.engines.wan.family import IMAGE_TOKENS, DitShape
 from kf2v.engines.wan.profiles import GB, PLACEMENTS, needed

@@ -8,6 +8,7 @@ import pytest
 from house import House, Open
 from kf2v import assembly
 from kf2v.admission.keys import OWNER
+from kf2v.assembly import engines
 from kf2v.clock import SECOND
 from kf2v.engines import EngineUnavailable
 from kf2v.settings import Settings
@@ -32,7 +33,7 @@ def test_the_engines_say_which_models_they_serve(open_house: Open) -> None:
 
 def test_an_engine_that_cannot_work_says_why_and_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lacking = EngineUnavailable("There is no GPU.", fix="Put one in.")
-    monkeypatch.setitem(assembly.READINESS, "still", lambda _: lacking)
+    monkeypatch.setitem(engines.READINESS, "still", lambda _: lacking)
     settings = Settings(data_dir=tmp_path, engine="still", fallback_engine="morph", workers=0)
     standings = assembly.engine_standings(settings, {"still": "open"})
     assert [(standing.engine, standing.reason, standing.fix) for standing in standings] == [
@@ -45,7 +46,7 @@ def test_an_engine_that_cannot_work_says_why_and_what_to_do(tmp_path: Path, monk
 
 def test_a_model_that_an_engine_lacks_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lacking = EngineUnavailable("Its weights are not here.", fix="Fetch them.")
-    monkeypatch.setitem(assembly.SHORTCOMINGS, "still", lambda _: {"wan2.2-kf2v-flash": lacking})
+    monkeypatch.setitem(engines.SHORTCOMINGS, "still", lambda _: {"wan2.2-kf2v-flash": lacking})
     told = wire.engine(assembly.engine_standings(Settings(data_dir=tmp_path, engine="still"), {})[0])
     assert told["ready"] is True
     assert told["models"][0] == {  # type: ignore[index]

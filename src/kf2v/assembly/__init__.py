@@ -11,7 +11,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import structlog
 from pydantic import SecretStr
 
 from kf2v.admission.admit import Admission
@@ -22,14 +21,13 @@ from kf2v.admission.limits import Limits, Table
 from kf2v.admission.reading import Reading
 from kf2v.admission.routing import Routing
 from kf2v.admission.workspaces import Workspaces
+from kf2v.assembly.engines import build_engines, readiness, relays, shortcomings, workers_here
 from kf2v.blobs import Blobs
 from kf2v.catalog.models import MODELS
 from kf2v.catalog.prices import cloud_prices, read_prices
 from kf2v.catalog.quotas import CLOUD_QUOTAS, OWN, Quota
 from kf2v.catalog.regions import REGIONS
 from kf2v.clock import HOUR, SECOND, Clock, SystemClock
-from kf2v.engines import Engine, EngineUnavailable
-from kf2v.engines.standby import Standby
 from kf2v.kept_file import kept_secret
 from kf2v.links import Signer
 from kf2v.metering.cost import cost_of
@@ -50,7 +48,6 @@ from kf2v.server.ext.keys import KeyCalls
 from kf2v.server.ext.pictures import Pictures
 from kf2v.server.ext.portrait import Portrait
 from kf2v.server.ext.previews import Previews
-from kf2v.server.ext.standings import standings
 from kf2v.server.ext.system import System
 from kf2v.server.ext.tasks import OwnTasks
 from kf2v.server.ext.usage import UsageReports
@@ -71,40 +68,21 @@ from kf2v.server.v1.tasks import Tasks
 from kf2v.server.v1.tokens import Tokens
 from kf2v.server.v1.uploads import Uploads
 from kf2v.server.vitals import Vitals
-from kf2v.settings import REMOTE, Settings
+from kf2v.settings import Settings
 from kf2v.store import Store
 from kf2v.tasks.job import Side
 from kf2v.tasks.retention import Retention
-from kf2v.wire.ext.system import EngineStanding
+from kf2v.wire.ext.system import EngineStanding, ModelStanding
 from kf2v.wire.v1.media import FRAME_LIMIT
 
 if TYPE_CHECKING:
     from kf2v.engines.remote import Remote
-    from kf2v.engines.wan.profiles import Options
-    from kf2v.engines.wan.weights import Weights
     from kf2v.net.fetch import Fetcher
     from kf2v.pipeline.recipe import Recipe
     from kf2v.pipeline.rehearsal import Rehearsal
     from kf2v.pipeline.relay import Relay
     from kf2v.rewriting.chat import Chat
     from kf2v.store.sqlite import SqliteStore
-
-
-log = structlog.get_logger(__name__)
-
-
-def _morph(settings: Settings, seat: int) -> Engine:
-    del settings, seat
-    from kf2v.engines.morph import Morph
-
-    return Morph()
-
-
-def _still(settings: Settings, seat: int) -> Engine:
-    del settings, seat
-    from kf2v.engines.still import Still
-
-    return Still()
 
 
 def _verbatim(settings: Settings) -> Rewriter:
@@ -174,42 +152,6 @@ def _bare(key: SecretStr | None) -> str:
     return key.get_secret_value().strip() if key else ""
 
 
-def _wan(settings: Settings, seat: int) -> Engine:
-    from kf2v.engines.wan import Wan
-    from kf2v.engines.wan.readiness import unlike_their_names
-
-    weights = wan_weights(settings)
-    engine = Wan(weights, wan_options(settings, seat=seat))
-    if seat == 0:
-        for what in unlike_their_names(_served(settings, weights)).values():
-            log.warning("weights are not what the model's name says", what=what)
-    return engine
-
-
-def _wan_readiness(settings: Settings) -> EngineUnavailable | None:
-    from kf2v.engines.wan.readiness import readiness
-
-    last = max(settings.workers - 1, 0)
-    return readiness(wan_weights(settings), wan_options(settings, seat=last))
-
-
-def _wan_missing(settings: Settings) -> dict[str, EngineUnavailable]:
-    from kf2v.engines.wan.readiness import missing_under_any_name
-
-    return missing_under_any_name(_served(settings, wan_weights(settings)), gpus_per_video=settings.wan_gpus_per_video)
-
-
-def _served(settings: Settings, weights: "dict[str, Weights]") -> "dict[str, Weights]":
-    """Of the models that can be asked for where this is."""
-    return {model: weights[model] for model in REGIONS[settings.region].models}
-
-
-#: each is given the settings and the seat of the worker it is for, 0 … ``workers`` - 1; raises EngineUnavailable
-ENGINES: dict[str, Callable[[Settings, int], Engine]] = {"morph": _morph, "still": _still, "wan": _wan}
-#: engines that want more than this package, and what that is; asked before anything is started
-READINESS: dict[str, Callable[[Settings], EngineUnavailable | None]] = {"wan": _wan_readiness}
-#: engines that may be able to make some models and not others: what each of the others lacks
-SHORTCOMINGS: dict[str, Callable[[Settings], dict[str, EngineUnavailable]]] = {"wan": _wan_missing}
 REWRITERS: dict[str, Callable[[Settings], Rewriter]] = {"rules": _rules, "openai": build_chat, "verbatim": _verbatim}
 MODERATORS: dict[str, Callable[[Settings], Moderator]] = {"lists": _lists, "http": _classifier, "openai": _flagging}
 #: what is inspected unasked, by setting
@@ -494,114 +436,34 @@ def _png_of(path: Path, number: int) -> bytes:
     return png_of(path, number)
 
 
-def readiness(settings: Settings, engine: str | None = None) -> EngineUnavailable | None:
-    """Why ``engine``, or else that of these settings, cannot work on this machine; None if it can, as far as can be
-    seen from here."""
-    ask = READINESS.get(engine or settings.engine)
-    return None if ask is None else ask(settings)
-
-
-def shortcomings(settings: Settings) -> dict[str, EngineUnavailable]:
-    """By model, why an engine that can work all the same cannot make it."""
-    ask = SHORTCOMINGS.get(settings.engine)
-    return {} if ask is None else ask(settings)
-
-
 def engine_standings(settings: Settings, breakers: Mapping[str, str]) -> tuple[EngineStanding, ...]:
-    """The engines of these settings, those that stand in last; ``breakers`` are as ``Routing.state`` says them."""
+    """The engines of these settings, those that stand in last, and their ``breakers`` as ``Routing.state`` says them.
 
-    def alone(name: str) -> Settings:
-        return settings.model_copy(update={"engine": name})
-
-    return standings(
-        frozenset(route[0] for route in settings.routing.values()),
-        {*settings.engines, *filter(None, (settings.fallback_engine,))},
-        models=REGIONS[settings.region].models,
-        breakers=breakers,
-        lacking=lambda name: readiness(alone(name)),
-        shortcomings=lambda name: shortcomings(alone(name)),
-    )
-
-
-def wan_options(settings: Settings, *, seat: int = 0) -> "Options":
-    from kf2v.engines.wan.profiles import Options
-
-    return Options(
-        profile=settings.wan_profile,
-        device=settings.wan_device,
-        seat=seat,
-        gpus_per_video=settings.wan_gpus_per_video,
-        runtime=settings.wan_runtime,
-        native_1080p=settings.wan_native_1080p,
-        colour=settings.wan_colour,
-        idle_unload=settings.wan_idle_unload,
-        linear=settings.wan_linear,
-        attention=settings.wan_attention,
-    )
-
-
-def wan_weights(settings: Settings) -> "dict[str, Weights]":
-    """What each model runs on."""
-    from kf2v.engines.wan.choice import weights_of
-
-    return weights_of(settings.wan_weights)
-
-
-def build_engine(settings: Settings, *, seat: int = 0) -> Engine:
-    """The engine of these settings, and behind it the one that stands in wherever it cannot work.
-
-    Raises EngineUnavailable where nothing is to stand in, or that cannot work either.
+    May take a while: it looks for what they need.
     """
-    alone = settings.fallback_engine in ("", settings.engine)
-    try:
-        engine = ENGINES[settings.engine](settings, seat)
-    except EngineUnavailable as error:
-        if alone:
-            raise
-        log.warning(
-            "engine cannot work here, another stands in",
-            engine=settings.engine,
-            instead=settings.fallback_engine,
-            reason=error.reason,
-            fix=error.fix,
+    firsts = {route[0] for route in settings.routing.values()}
+    names = sorted({*settings.engines, *filter(None, (settings.fallback_engine,))}, key=lambda name: name not in firsts)
+    standings: list[EngineStanding] = []
+    for name in names:
+        own = settings.model_copy(update={"engine": name})
+        lacking, absent = readiness(own), shortcomings(own)
+        models = (
+            ModelStanding(model=model, reason=absent[model].reason, fix=absent[model].fix)
+            if model in absent
+            else ModelStanding(model=model)
+            for model in REGIONS[settings.region].models
         )
-        return ENGINES[settings.fallback_engine](settings, seat)
-    return engine if alone else Standby(engine, lambda: ENGINES[settings.fallback_engine](settings, seat))
-
-
-def known_engines() -> frozenset[str]:
-    """All names that ``engine`` and ``routes`` may have."""
-    return frozenset({REMOTE, *ENGINES})
-
-
-def workers_here(settings: Settings) -> int:
-    """How many processes make videos themselves."""
-    return settings.workers if settings.engines - {REMOTE} else 0
-
-
-def relays(settings: Settings) -> int:
-    """How many processes have videos made elsewhere, each as many at once as the settings say."""
-    return int(REMOTE in settings.engines)
-
-
-def build_engines(settings: Settings, *, seat: int = 0) -> dict[str, Engine]:
-    """The engines of a worker that makes videos itself.
-
-    With routes none stands in for another: one that cannot work says so to each task, which goes on to the next one.
-    """
-    if not settings.by_route:
-        return {settings.engine: build_engine(settings, seat=seat)}
-    return {name: _present_or_not(settings, name, seat) for name in sorted(settings.engines - {REMOTE})}
-
-
-def _present_or_not(settings: Settings, name: str, seat: int) -> Engine:
-    from kf2v.engines.absent import Absent
-
-    try:
-        return ENGINES[name](settings, seat)
-    except EngineUnavailable as error:
-        log.warning("engine cannot work here", engine=name, reason=error.reason, fix=error.fix)
-        return Absent(name, error)
+        standings.append(
+            EngineStanding(
+                engine=name,
+                fallback=name not in firsts,
+                breaker=breakers.get(name, "closed"),
+                reason=lacking.reason if lacking else None,
+                fix=lacking.fix if lacking else None,
+                models=() if lacking else tuple(models),
+            )
+        )
+    return tuple(standings)
 
 
 def build_remote(settings: Settings) -> "Remote":
