@@ -118,7 +118,9 @@ def test_a_misspelt_bound_makes_no_unbound_key(house: House, manager: str) -> No
 
 
 def test_workspaces_are_made_listed_and_deleted(house: House, manager: str, admin: str) -> None:
-    made = house.call("POST", SPACES, key=manager, json={"id": "llm-1", "models": ["wan2.1-kf2v-plus"]}).json()["workspace"]
+    made = house.call("POST", SPACES, key=manager, json={"id": "llm-1", "models": ["wan2.1-kf2v-plus"]}).json()[
+        "workspace"
+    ]
     assert (made["id"], made["account"], made["models"]) == ("llm-1", "mine", ["wan2.1-kf2v-plus"])
     drawn = house.call("POST", SPACES, key=admin, json={"account": "theirs"}).json()["workspace"]["id"]
     assert drawn.startswith("llm-")
