@@ -269,7 +269,7 @@ class Settings(BaseSettings):
     #: seconds a worker may be silent before its task is given to another
     lease_seconds: float = Field(default=30.0, gt=0)
     #: seconds a worker may go on with a task that was canceled while it ran before its process is ended
-    cancel_grace_seconds: float = Field(default=1.5, ge=0)
+    cancel_grace_seconds: float = Field(default=1.0, ge=0)
     #: seconds that running work gets to finish after SIGTERM before it is handed back
     drain_seconds: float = Field(default=10.0, ge=0)
     #: megabytes that must stay free on the disk of ``data_dir`` for new tasks to be accepted

@@ -50,7 +50,9 @@ EVERYTHING_OF_AN_ACCOUNT = ("create", "read", "cancel", "manage")
 #: what may be asked of a route without open parts, so that it tells most
 QUERY = "action=getPolicy&model=wan2.2-kf2v-flash&account={account}&page_size=100&task_id={task}&api_key_id={key}"
 #: what is said to routes that want to be told something; the others are sent an empty object
-BODIES: dict[str, Any] = {path: submission() for path in (CREATE, CREATE_2X)}
+BODIES: dict[str, Any] = {path: submission() for path in (CREATE, CREATE_2X)} | {
+    "/kf2v/v1/chains": submission(input__frames=[f"https://example.com/{n}.png" for n in range(3)])
+}
 
 
 @dataclass(frozen=True, kw_only=True)

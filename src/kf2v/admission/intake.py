@@ -97,7 +97,8 @@ def _once(envelope: Envelope, now: int) -> Once | None:
         return None
     if not key.strip() or len(key) > KEY_LIMIT:
         raise misfit("Idempotency-Key", key, f"1 to {KEY_LIMIT} characters")
-    return Once(key=key.strip(), digest=envelope.digest, since=now - REMEMBERED)
+    part = "" if envelope.part is None else f"\n{envelope.part}"  # a header has no line ends
+    return Once(key=key.strip() + part, digest=envelope.digest, since=now - REMEMBERED)
 
 
 def _patience(envelope: Envelope) -> float:

@@ -43,6 +43,7 @@ from kf2v.server.app import App
 from kf2v.server.aside import Aside
 from kf2v.server.backstage import Backstage, backstage
 from kf2v.server.desk import Desk
+from kf2v.server.ext.chains import Chains
 from kf2v.server.ext.events import Events
 from kf2v.server.ext.keys import KeyCalls
 from kf2v.server.ext.pictures import Pictures
@@ -332,6 +333,7 @@ def build_front(
     )
     reception = Reception(keys, workspaces)
     intake = Intake(admission=admission, limits=limits, store=store, blobs=blobs, clock=clock, taken=journal.publish)
+    chains = Chains(reception=reception, admission=admission, intake=intake, desk=desk, vitals=vitals)
     forecast = Forecast(store, clock=clock, workers=workers_alive)
     previews = Previews(
         reception=reception,
@@ -409,6 +411,7 @@ def build_front(
             *WorkspaceCalls(reception=reception, workspaces=workspaces).routes(),
             *UsageReports(reception=reception, store=store, prices=prices).routes(),
             *previews.routes(),
+            *chains.routes(),
             *webhooks.routes(),
             *own_tasks.routes(),
             *pictures.routes(),

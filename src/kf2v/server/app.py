@@ -10,24 +10,19 @@ Around each request, in this order, and each for a reason:
 6. the id on the answer, and the figures.
 """
 
-import math
 import time
 import uuid
-from collections.abc import Iterator
 
 import structlog
 from starlette.types import Message, Receive, Scope, Send
 
-from kf2v.errors import ApiError, InternalError, Throttled, Unavailable
+from kf2v.errors import ApiError, InternalError
 from kf2v.server.exchange import ClientGone, Exchange, Inbox, Reply, refusal
 from kf2v.server.operations import Metrics
 from kf2v.server.routing import Routes, WrongMethod
 
 #: how much of a refused body is read and thrown away
 _PATIENCE = 256 * 1024 * 1024
-#: seconds after which to ask again whoever cannot answer now. Never left out: some clients ask again at once otherwise,
-#: thousands of times a second
-_LATER = 5
 
 log = structlog.get_logger("kf2v.server")
 
@@ -83,17 +78,8 @@ class App:
 
     async def _refuse(self, exchange: Exchange, error: ApiError) -> Reply:
         await exchange.inbox.drain(_PATIENCE)
-        return refusal(error, exchange.request_id, headers=tuple(_hints(error)))
-
-
-def _hints(error: ApiError) -> Iterator[tuple[bytes, bytes]]:
-    """What a client can do about ``error``, as headers."""
-    if isinstance(error, WrongMethod):
-        yield b"allow", error.allowed.encode()
-    if isinstance(error, Throttled) and error.retry_after is not None:
-        yield b"retry-after", str(max(1, math.ceil(error.retry_after))).encode()
-    if isinstance(error, Unavailable):
-        yield b"retry-after", str(_LATER).encode()
+        allow = ((b"allow", error.allowed.encode()),) if isinstance(error, WrongMethod) else ()
+        return refusal(error, exchange.request_id, headers=allow)
 
 
 def _path(scope: Scope) -> str:

@@ -69,7 +69,7 @@ class Desk:
         patience: float = 5.0,
         caps: Caps = unlimited,
         on_end: Callable[[], None] = lambda: None,
-        grace_ms: int = 1_500,
+        grace_ms: int = 1_000,
         journal: Journal | None = None,
     ) -> None:
         #: ``patience`` is how many seconds a claim waits for work; real ones, whatever ``clock`` says. ``grace_ms`` is

@@ -6,7 +6,8 @@ files with ranges) takes the web framework's own classes.
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
+import math
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 from urllib.parse import parse_qsl
@@ -14,11 +15,14 @@ from urllib.parse import parse_qsl
 import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
-from kf2v.errors import ApiError, PayloadTooLarge
+from kf2v.errors import ApiError, PayloadTooLarge, Throttled, Unavailable
 
 JSON = b"application/json"
 #: seconds without a word after which the rest of a refused body is no longer waited for
 SILENCE = 10.0
+#: seconds after which to ask again whoever cannot answer now. Never left out: some clients ask again at once otherwise,
+#: thousands of times a second
+_LATER = 5
 _encode = msgspec.json.Encoder().encode
 
 
@@ -132,7 +136,21 @@ def reply(exchange: Exchange, members: dict[str, object], *, status: int = 200) 
     return Answer(_encode({"request_id": exchange.request_id, **members}), status)
 
 
-def refusal(error: ApiError, request_id: str, *, headers: tuple[tuple[bytes, bytes], ...] = ()) -> Answer:
-    """The one shape every error has: flat ``code``, ``message``, ``request_id``."""
-    body = _encode({"code": error.code, "message": error.message, "request_id": request_id})
-    return Answer(body, error.status, headers=headers)
+def refusal(
+    error: ApiError,
+    request_id: str,
+    *,
+    headers: tuple[tuple[bytes, bytes], ...] = (),
+    beside: Mapping[str, object] | None = None,
+) -> Answer:
+    """The one shape every error has: flat ``code``, ``message``, ``request_id``, and what is to be told beside."""
+    body = _encode({"code": error.code, "message": error.message, "request_id": request_id, **(beside or {})})
+    return Answer(body, error.status, headers=(*headers, *_later(error)))
+
+
+def _later(error: ApiError) -> Iterator[tuple[bytes, bytes]]:
+    """When a client should ask again, as a header."""
+    if isinstance(error, Throttled) and error.retry_after is not None:
+        yield b"retry-after", str(max(1, math.ceil(error.retry_after))).encode()
+    if isinstance(error, Unavailable):
+        yield b"retry-after", str(_LATER).encode()

@@ -17,6 +17,8 @@ from kf2v.tasks import State, Task
 
 #: entries kept per account
 LENGTH = 1_000
+#: more than any number here has
+DIGITS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +97,8 @@ class Journal:
 
     def _number(self, name: str) -> int | None:
         epoch, _, number = name.partition("-")
-        return int(number) if epoch == self._epoch and number.isascii() and number.isdigit() else None
+        ours = epoch == self._epoch and number.isascii() and number.isdigit() and len(number) < DIGITS
+        return int(number) if ours else None
 
 
 class _Pages:

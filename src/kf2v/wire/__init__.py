@@ -18,6 +18,8 @@ class Envelope:
     idempotency_key: str | None = None
     #: of what was submitted, to tell it from others under that key; empty without one
     digest: str = ""
+    #: which of the submissions of one request, from 1; None of a request that makes one
+    part: int | None = None
     #: ``X-DashScope-Wait-Timeout``: for how long it may be kept waiting rather than refused
     wait: str | None = None
     #: a URL that wants to hear of the task's end

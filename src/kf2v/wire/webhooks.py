@@ -12,7 +12,7 @@ from kf2v.wire.v1.fields import misfit
 LABEL_LIMIT = 100
 
 
-class New(msgspec.Struct, frozen=True, kw_only=True):
+class New(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A webhook to make."""
 
     url: str
@@ -23,7 +23,7 @@ class New(msgspec.Struct, frozen=True, kw_only=True):
     account: str | None = None
 
 
-class Change(msgspec.Struct, frozen=True, kw_only=True):
+class Change(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What shall be different; None leaves a member as it is."""
 
     url: str | None = None

@@ -47,6 +47,31 @@ def test_the_first_word_says_where_to_go_on_from(house: House) -> None:
     assert told["last_event_id"].endswith("-1")
 
 
+def test_what_happens_while_the_first_word_is_on_its_way_is_told(house: House) -> None:
+    task_id = house.created()
+    said: list[bytes] = []
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        said.append(message.get("body", b""))
+        if b"event: hello" in said[-1]:
+            await house.front.desk.stop(task_id)
+            asyncio.get_running_loop().call_later(0.1, house.front.journal.close)
+
+    scope = {"type": "http", "method": "GET", "path": EVENTS, "query_string": b""}
+    scope["headers"] = [(b"authorization", f"Bearer {house.key}".encode())]
+    house.run(asyncio.wait_for(house.front.app(scope, receive, send), 20))
+    assert [block.count(b"CANCELED") for block in said if b"event: task" in block] == [1]
+
+
+@pytest.mark.parametrize("place", ["9" * 5000, "-1", "0x1", "%00", "é"])
+def test_a_place_that_cannot_be_is_a_gap(house: House, place: str) -> None:
+    epoch = house.front.journal.name(0).partition("-")[0]
+    assert [kind for kind, _ in heard(house, f"?last_event_id={epoch}-{place}")] == ["resync"]
+
+
 def test_all_that_is_done_to_a_task_is_told(house: House) -> None:
     task_id = house.created()
     attempt = house.start(task_id)

@@ -163,6 +163,12 @@ def test_the_list_can_be_narrowed(house: House, query: str, found: int) -> None:
     assert len(house.call("GET", f"{TASKS}?{query}").json()["tasks"]) == found
 
 
+@pytest.mark.parametrize("size", ["0", "101"])
+def test_a_size_that_no_page_has_is_refused_with_those_it_may_have(house: House, size: str) -> None:
+    answer = house.call("GET", f"{TASKS}?page_size={size}")
+    assert (answer.status_code, "between 1 and 100:" in answer.json()["message"]) == (400, True)
+
+
 @pytest.mark.parametrize("query", ["status=DONE", "page_size=101", "page_no=0", "page_size=many"])
 def test_a_query_that_makes_no_sense_is_refused(house: House, query: str) -> None:
     refused(house.call("GET", f"{TASKS}?{query}"), 400, "InvalidParameter")
@@ -202,7 +208,7 @@ def test_a_canceled_task_is_not_charged_and_never_succeeds(house: House) -> None
 def test_a_kept_task_outlives_its_day_with_its_video_and_its_link_is_renewed(house: House) -> None:
     task_id = house.created()
     house.finish(task_id)
-    assert house.call("POST", f"{TASKS}/{task_id}/keep", json={"kept": True}).json()["kept"] is True
+    assert house.call("POST", f"{TASKS}/{task_id}/keep", json={"kept": True}).json()["task"]["kept"] is True
     assert "expire_time" not in show(house, task_id)
     for _ in range(5):
         house.clock.advance(20 * HOUR)
@@ -232,7 +238,7 @@ def test_the_link_of_a_kept_task_is_the_same_for_every_poll_of_an_hour(house: Ho
     assert house.call("GET", link, key=None).status_code == 200
 
 
-@pytest.mark.parametrize("body", [b"{}", b"[]", b'{"kept": "yes"}', b"\xff", b"nonsense"])
+@pytest.mark.parametrize("body", [b"{}", b"[]", b'{"kept": "yes"}', b'{"kept": true, "for": 3}', b"\xff", b"nonsense"])
 def test_a_keep_that_does_not_say_what_is_refused(house: House, body: bytes) -> None:
     task_id = house.created()
     refused(house.call("POST", f"{TASKS}/{task_id}/keep", content=body), 400, "InvalidParameter")

@@ -87,6 +87,7 @@ def test_a_secret_of_ones_own_is_taken(house: House) -> None:
         (b"\xff", "Required body invalid"),
         (b"[]", "Expected `object`"),
         (b"{}", "missing required field `url`"),
+        (b'{"url": "https://example.com/", "secrets": "x"}', "unknown field `secrets`"),
         (b'{"url": 7}', "Expected `str`, got `int` - at `$.url`"),
         (b'{"url": "ftp://x"}', "should start with http:// or https://"),
         (b'{"url": "http://10.0.0.1/"}', "KF2V_WEBHOOK_ALLOW_HOSTS=10.0.0.1"),
@@ -146,6 +147,7 @@ def test_a_webhook_changes_as_it_is_told(house: House) -> None:
         {"secret": "short"},
         {"secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "rotate_secret": True},
         {"enabled": "yes"},
+        {"disabled": True},
     ],
 )
 def test_a_change_that_makes_no_sense_changes_nothing(house: House, body: dict[str, Any]) -> None:

@@ -54,8 +54,8 @@ class Events:
     async def _told(
         self, exchange: Exchange, account: str, task_id: str | None, after: str | None
     ) -> AsyncGenerator[ServerSentEvent]:
-        entries = self._journal.read(account, after=after)
         here = self._journal.name(self._journal.last(account))
+        entries = self._journal.read(account, after=after or here)  # not from when the first word is out
         yield ServerSentEvent(retry=RETRY, sep="\n")
         if after is None:
             yield _event("hello", here, {"last_event_id": here})

@@ -53,7 +53,7 @@ class KeyCalls:
         caller = await self._manager(exchange, lasting=True)
         wish = parse(NewKey, await exchange.body(BODY_LIMIT))
         key, secret = await self._keys.create(account_for(caller, wish.account), wish, by=caller)
-        return reply(exchange, _members(key, secret))
+        return reply(exchange, {"key": _members(key, secret)})
 
     async def change(self, exchange: Exchange) -> Reply:
         """Raises NotFound, as the rest does, for a key that is not there, foreign or revoked."""
@@ -87,8 +87,8 @@ class KeyCalls:
 
 def _told(exchange: Exchange, key: Key | None, secret: str | None = None) -> Reply:
     if key is None:
-        raise NotFound(f"There is no key {exchange.parts['key_id']} here, or it is revoked.")
-    return reply(exchange, _members(key, secret))
+        raise NotFound(f"There is no key {exchange.parts['key_id'][:64]!r} here, or it is revoked.")
+    return reply(exchange, {"key": _members(key, secret)})
 
 
 def _members(key: Key, secret: str | None = None) -> dict[str, object]:

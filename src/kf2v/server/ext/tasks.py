@@ -93,10 +93,9 @@ class OwnTasks:
         kept = wire.parse_kept(await exchange.body(BODY_LIMIT))
         if not await self._store.keep(task.id, kept=kept):
             raise _unknown(task.id)
-        changed = await self._store.get(task.id)
-        if changed is not None:
-            self._journal.publish(changed)
-        return reply(exchange, {"task_id": task.id, "kept": kept})
+        changed = await self.visible(exchange, caller)
+        self._journal.publish(changed)
+        return reply(exchange, {"task": await self._portrait.brief(changed, exchange)})
 
     async def delete(self, exchange: Exchange) -> Reply:
         """Forget a task and all of its files now. Raises NotFound, and UnsupportedOperation if it has not ended."""
@@ -108,7 +107,7 @@ class OwnTasks:
             raise UnsupportedOperation(f"The task is {task.state.shown}; cancel it first, then it can be deleted.")
         self._journal.publish(gone, deleted=True)
         await self._sweeper.wipe(gone)
-        return reply(exchange, {"task_id": task.id})
+        return reply(exchange, {})
 
     async def visible(self, exchange: Exchange, caller: Caller) -> Task:
         """The task that the path names. Raises NotFound unless it is there and the caller's."""

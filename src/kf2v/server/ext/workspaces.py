@@ -38,7 +38,7 @@ class WorkspaceCalls:
         caller = await self._unbound(exchange)
         wish = parse(NewWorkspace, await exchange.body(BODY_LIMIT))
         made = await self._workspaces.create(account_for(caller, wish.account), wish)
-        return reply(exchange, asdict(shown(made)))
+        return reply(exchange, {"workspace": asdict(shown(made))})
 
     async def remove(self, exchange: Exchange) -> Reply:
         """Raises NotFound for one that is not there or another account's."""
@@ -46,7 +46,7 @@ class WorkspaceCalls:
         workspace_id = exchange.parts["workspace_id"]
         account = None if caller.may(Scope.ADMIN) else caller.account
         if not await self._workspaces.remove(workspace_id, account=account):
-            raise NotFound(f"There is no workspace {workspace_id} here.")
+            raise NotFound(f"There is no workspace {workspace_id[:64]!r} here.")
         return reply(exchange, {})
 
     async def _unbound(self, exchange: Exchange) -> Caller:

@@ -31,12 +31,13 @@ class Create:
             raise Unavailable(f"{Unavailable.sentence} The server's disk is nearly full.")
         body = await exchange.body(BODY_LIMIT)
         submission = create.parse(body)
-        task_id = await self._intake.take(submission, caller, _envelope(exchange, body))
+        task_id = await self._intake.take(submission, caller, envelope_of(exchange, body))
         self._desk.work_arrived()
         return reply(exchange, {"output": create.answer(task_id)})
 
 
-def _envelope(exchange: Exchange, body: bytes) -> Envelope:
+def envelope_of(exchange: Exchange, body: bytes) -> Envelope:
+    """What came around ``body``."""
     workspace, callback = exchange.header(b"x-dashscope-workspace"), exchange.header(b"x-kf2v-callback")
     idempotency_key = exchange.header(b"idempotency-key")
     return Envelope(

@@ -64,8 +64,11 @@ def worker(hand: Hand) -> dict[str, object]:
 
 
 def counts(tasks: dict[State, int]) -> dict[str, int]:
-    """By state, with those of which there are none."""
-    return {state.value: tasks.get(state, 0) for state in State}
+    """By state as clients see it, with those of which there are none."""
+    shown = dict.fromkeys((state.shown for state in State), 0)
+    for state, count in tasks.items():
+        shown[state.shown] += count
+    return shown
 
 
 def queues(lines: Iterable[tuple[str, str, str, int, int]]) -> list[dict[str, object]]:

@@ -91,9 +91,7 @@ def parse_query(query: Mapping[str, str], *, account: str, forgotten_before: int
     status = query.get("status") or None
     if status is not None and status not in STATUSES:
         raise misfit("status", status, choices(STATUSES))
-    page_no, page_size = page_of(query)
-    if page_size > PAGE_LIMIT:
-        raise misfit("page_size", query["page_size"], f"an integer between 1 and {PAGE_LIMIT}")
+    page_no, page_size = page_of(query, most=PAGE_LIMIT)
     return TaskQuery(
         account=account,
         forgotten_before=forgotten_before,
@@ -107,7 +105,7 @@ def parse_query(query: Mapping[str, str], *, account: str, forgotten_before: int
     )
 
 
-class _Keep(msgspec.Struct):
+class _Keep(msgspec.Struct, forbid_unknown_fields=True):
     kept: bool
 
 

@@ -54,7 +54,11 @@ def examine(body: bytes, *, whole: bool = True) -> Examined:
 
     Raises BodyInvalid where there is no JSON object.
     """
-    members = _object(body)
+    return examine_members(object_of(body), whole=whole)
+
+
+def examine_members(members: Mapping[str, object], *, whole: bool = True) -> Examined:
+    """The same, of an object that was read already."""
     flaws: list[InvalidParameter] = []
     top = Reader("", members, flaws)
     model = top.needed_text("model", wanted="the name of a model")
@@ -88,12 +92,13 @@ def examine(body: bytes, *, whole: bool = True) -> Examined:
 
 def digest(body: bytes, *headers: str | None) -> str:
     """Tells a body that ``parse`` took from others, by what it says and not by its spelling, and by ``headers``."""
-    members = _object(body)
+    members = object_of(body)
     said = [{name: members.get(name) for name in ("model", "input", "parameters")}, headers]
     return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()
 
 
-def _object(body: bytes) -> Mapping[str, object]:
+def object_of(body: bytes) -> Mapping[str, object]:
+    """``body`` as a JSON object. Raises BodyInvalid."""
     try:
         members: object = msgspec.json.decode(body.removeprefix(BOM_UTF8))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -42,11 +42,11 @@ def parse(query: Mapping[str, str], *, account: str, now: int, forgotten_before:
     )
 
 
-def page_of(query: Mapping[str, str]) -> tuple[int, int]:
-    """``page_no`` and ``page_size``. Raises InvalidParameter."""
+def page_of(query: Mapping[str, str], *, most: int = PAGE_LIMIT) -> tuple[int, int]:
+    """``page_no`` and ``page_size``, which may be ``most``. Raises InvalidParameter."""
     return (
         _number(query, "page_no", default=1, high=1_000_000),
-        _number(query, "page_size", default=10, high=PAGE_LIMIT),
+        _number(query, "page_size", default=10, high=most),
     )
 
 
