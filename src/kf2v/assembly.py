@@ -452,7 +452,7 @@ def build_front(
         callback_hosts=receivers(settings),
     )
     reception = Reception(keys, workspaces)
-    intake = Intake(admission=admission, limits=limits, store=store, blobs=blobs, clock=clock, taken=journal.publish)
+    intake = Intake(admission=admission, limits=limits, store=store, clock=clock, taken=journal.publish)
     forecast = Forecast(store, clock=clock, workers=workers_alive)
     previews = Previews(
         reception=reception,

@@ -1,15 +1,13 @@
 """From a submission to a promise: admitted, within its limits, counted once, and written down."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from kf2v.admission.admit import Admission
 from kf2v.admission.keys import Caller
 from kf2v.admission.limits import Limits
-from kf2v.blobs import Blobs
 from kf2v.clock import HOUR, Clock
-from kf2v.errors import ApiError, IdempotencyConflict, QuotaExceeded
+from kf2v.errors import ApiError, IdempotencyConflict, QuotaExceeded, Throttled
 from kf2v.store import Once, OnceTaken, QueueFull, Store
 from kf2v.tasks import Task
 from kf2v.wire import Envelope, Submission
@@ -34,7 +32,6 @@ class Intake:
     admission: Admission
     limits: Limits
     store: Store
-    blobs: Blobs
     clock: Clock
     #: hears of every task that is new
     taken: Callable[[Task], None] = _nobody
@@ -46,25 +43,35 @@ class Intake:
         nothing of a refused submission is kept or counted.
         """
         once = _once(envelope, self.clock.now())
-        if once is not None and (known := await self._known(caller.account, once)) is not None:
+        if (known := await self._known(caller.account, once)) is not None:
             return known
+        try:
+            return await self._new(submission, caller, envelope, once)
+        except Throttled:
+            # a client that lost patience asks again while its first try is under way, and that one may have used up
+            # what there was
+            if (known := await self._known(caller.account, once)) is not None:
+                return known
+            raise
+
+    async def _new(self, submission: Submission, caller: Caller, envelope: Envelope, once: Once | None) -> str:
         async with self.limits.turn(caller.account, submission.model, patience=_patience(envelope)) as count:
             task = await self.admission.admit(submission, caller, envelope)
             try:
                 task_id = await self._insert(task, once)
             except ApiError:  # nothing else is sure to have written nothing
-                await self._discard(task)
+                await self.admission.discard(task.job.first, task.job.last)
                 raise
             if task_id == task.id:
                 self.taken(task)
                 await count()
             else:
-                await self._discard(task)
+                await self.admission.discard(task.job.first, task.job.last)
         return task_id
 
-    async def _known(self, account: str, once: Once) -> str | None:
-        said = await self.store.once(account, once.key, since=once.since)
-        if said is None:
+    async def _known(self, account: str, once: Once | None) -> str | None:
+        said = once and await self.store.once(account, once.key, since=once.since)
+        if once is None or said is None:
             return None
         digest, task_id = said
         if digest != once.digest:
@@ -82,13 +89,6 @@ class Intake:
             raise QuotaExceeded(
                 f"{QuotaExceeded.sentence} {room} tasks of {task.job.model} may wait, and as many do."
             ) from error
-
-    async def _discard(self, task: Task) -> None:
-        """Forget the frames that came with a submission that is no task."""
-        places = [source.place for source in (task.job.first, task.job.last)]
-        own = [place for place in places if place.startswith(f"inputs/{task.id}/")]
-        if own:
-            await asyncio.to_thread(lambda: [self.blobs.delete(place) for place in own])
 
 
 def _once(envelope: Envelope, now: int) -> Once | None:
