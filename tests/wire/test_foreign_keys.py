@@ -54,7 +54,11 @@ QUERY = "action=getPolicy&model=wan2.2-kf2v-flash&page_size=100&group_by=day,key
 #: and by what of somebody it can be asked about him
 NAMING = ("account={account}", "api_key_id={key}", "task_id={task}", "account={account}&api_key_id={key}")
 #: what is said to routes that want to be told something; the others are sent an empty object
-BODIES: dict[str, Any] = {path: submission() for path in (CREATE, CREATE_2X)}
+BODIES: dict[str, Any] = {path: submission() for path in (CREATE, CREATE_2X)} | {
+    "/kf2v/v1/keys": {"account": MARK},
+    "/kf2v/v1/workspaces": {"account": MARK},
+    "/kf2v/v1/webhooks": {"account": MARK, "url": "https://example.com/hook"},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
