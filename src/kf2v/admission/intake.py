@@ -1,13 +1,15 @@
 """From a submission to a promise: admitted, within its limits, counted once, and written down."""
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 from kf2v.admission.admit import Admission
 from kf2v.admission.keys import Caller
 from kf2v.admission.limits import Limits
 from kf2v.clock import HOUR, Clock
-from kf2v.errors import ApiError, IdempotencyConflict, QuotaExceeded, Throttled
+from kf2v.errors import ApiError, IdempotencyConflict, QuotaExceeded
 from kf2v.store import Once, OnceTaken, QueueFull, Store
 from kf2v.tasks import Task
 from kf2v.wire import Envelope, Submission
@@ -19,6 +21,10 @@ REMEMBERED = 24 * HOUR
 KEY_LIMIT = 255
 #: seconds that a caller may ask to be kept waiting, as the vendor has them
 WAITS = (3, 120)
+
+
+def _nothing() -> WeakValueDictionary[tuple[str, str], asyncio.Lock]:
+    return WeakValueDictionary()
 
 
 def _nobody(task: Task) -> None:
@@ -35,6 +41,8 @@ class Intake:
     clock: Clock
     #: hears of every task that is new
     taken: Callable[[Task], None] = _nobody
+    #: by account and ``Idempotency-Key``, as long as somebody holds it
+    _under_way: WeakValueDictionary[tuple[str, str], asyncio.Lock] = field(default_factory=_nothing, init=False)
 
     async def take(self, submission: Submission, caller: Caller, envelope: Envelope) -> str:
         """The id of the task that now waits, or of the one that came under the same ``Idempotency-Key`` before.
@@ -43,16 +51,12 @@ class Intake:
         nothing of a refused submission is kept or counted.
         """
         once = _once(envelope, self.clock.now())
-        if (known := await self._known(caller.account, once)) is not None:
-            return known
-        try:
-            return await self._new(submission, caller, envelope, once)
-        except Throttled:
-            # a client that lost patience asks again while its first try is under way, and that one may have used up
-            # what there was
-            if (known := await self._known(caller.account, once)) is not None:
-                return known
-            raise
+        if once is None:
+            return await self._new(submission, caller, envelope, None)
+        # who lost patience and asks again while his first try is under way shall hear of its task
+        async with self._under_way.setdefault((caller.account, once.key), asyncio.Lock()):
+            known = await self._known(caller.account, once)
+            return known or await self._new(submission, caller, envelope, once)
 
     async def _new(self, submission: Submission, caller: Caller, envelope: Envelope, once: Once | None) -> str:
         async with self.limits.turn(caller.account, submission.model, patience=_patience(envelope)) as count:
@@ -69,9 +73,9 @@ class Intake:
                 await self.admission.discard(task.job.first, task.job.last)
         return task_id
 
-    async def _known(self, account: str, once: Once | None) -> str | None:
-        said = once and await self.store.once(account, once.key, since=once.since)
-        if once is None or said is None:
+    async def _known(self, account: str, once: Once) -> str | None:
+        said = await self.store.once(account, once.key, since=once.since)
+        if said is None:
             return None
         digest, task_id = said
         if digest != once.digest:
@@ -79,10 +83,10 @@ class Intake:
         return task_id
 
     async def _insert(self, task: Task, once: Once | None) -> str:
-        await self.limits.afford(task)
         room = self.limits.quota(task.account, task.job.model).waiting
         try:
-            return await self.store.insert(task, once=once, room=room)
+            async with self.limits.afford(task):
+                return await self.store.insert(task, once=once, room=room)
         except OnceTaken as error:
             raise IdempotencyConflict from error
         except QueueFull as error:
