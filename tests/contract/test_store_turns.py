@@ -182,6 +182,18 @@ async def test_one_with_thousands_waiting_delays_anothers_first_by_what_runs_alr
     assert await claimed(store) == ["single"]
 
 
+async def test_what_workers_lost_or_gave_back_is_first_in_its_own_account_and_in_no_others(store: Store) -> None:
+    await queue(store, "crowd", 6)
+    await claimed(store, 4)
+    for task_id in ("crowd-0", "crowd-1"):
+        await store.lose(task_id, 1, now=LATER, cap=3, exhausted=EXHAUSTED)
+    for task_id in ("crowd-2", "crowd-3"):
+        await store.hand_back(task_id, 1)
+    await queue(store, "single", 2, first=10)
+    assert await claimed(store, 4) == ["single-0", "crowd-0", "single-1", "crowd-1"]
+    assert await claimed(store, 3, caps=lambda account, model: 3) == ["crowd-2", None, None]
+
+
 async def test_a_cap_holds_back_one_model_of_one_account_only(store: Store) -> None:
     await queue(store, "a", 3)
     await store.insert(order(5, id="a-plus", account="a", model=PLUS))

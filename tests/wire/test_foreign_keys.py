@@ -46,12 +46,19 @@ OPEN = {
 }
 #: seconds after which an answer that goes on, as a stream of events does, is taken as it is
 ENOUGH = 0.3
+#: no two answers of these are alike, nor of those that make something
+NEVER_ALIKE = ("/api/v1/uploads", "/kf2v/v1/events")
 EVERYTHING_OF_AN_ACCOUNT = ("create", "read", "cancel", "manage")
 #: what may be asked of a route without open parts, so that it tells most
-QUERY = "action=getPolicy&model=wan2.2-kf2v-flash&account={account}&page_size=100&task_id={task}&api_key_id={key}"
+QUERY = "action=getPolicy&model=wan2.2-kf2v-flash&page_size=100&group_by=day,key,workspace"
+#: and by what of somebody it can be asked about him
+NAMING = ("account={account}", "api_key_id={key}", "task_id={task}", "account={account}&api_key_id={key}")
 #: what is said to routes that want to be told something; the others are sent an empty object
 BODIES: dict[str, Any] = {path: submission() for path in (CREATE, CREATE_2X)} | {
-    "/kf2v/v1/chains": submission(input__frames=[f"https://example.com/{n}.png" for n in range(3)])
+    "/kf2v/v1/chains": submission(input__frames=[f"https://example.com/{n}.png" for n in range(3)]),
+    "/kf2v/v1/keys": {"account": MARK},
+    "/kf2v/v1/workspaces": {"account": MARK},
+    "/kf2v/v1/webhooks": {"account": MARK, "url": "https://example.com/hook"},
 }
 
 
@@ -88,6 +95,7 @@ def routes() -> list[Route]:
 ROUTES = [route for route in routes() if route.path not in OPEN]
 TELLING = [pytest.param(route, id=f"{route.method} {route.path}") for route in ROUTES]
 WITH_PARTS = [pytest.param(route, id=f"{route.method} {route.path}") for route in ROUTES if "{" in route.path]
+WITHOUT_PARTS = [pytest.param(route, id=f"{route.method} {route.path}") for route in ROUTES if "{" not in route.path]
 
 
 @pytest.fixture
@@ -99,7 +107,9 @@ def victim() -> Iterator[Victim]:
 
 
 def furnished(house: House) -> Victim:
-    _, secret = house.run(house.front.keys.create(MARK, KeyWish(label=f"key {MARK}", scopes=EVERYTHING_OF_AN_ACCOUNT)))
+    own, secret = house.run(
+        house.front.keys.create(MARK, KeyWish(label=f"key {MARK}", scopes=EVERYTHING_OF_AN_ACCOUNT))
+    )
     spare, _ = house.run(house.front.keys.create(MARK, KeyWish(label=f"spare key {MARK}")))
     _, foreign = house.run(house.front.keys.create("stranger", KeyWish(scopes=EVERYTHING_OF_AN_ACCOUNT)))
     space = house.run(house.front.workspaces.create(MARK, NewWorkspace(id=f"llm-{MARK}", label=MARK)))
@@ -111,7 +121,8 @@ def furnished(house: House) -> Victim:
     done, failed, running, waiting = (house.created(body, key=secret) for _ in range(4))
     house.finish(done, actual_prompt=f"a cat walks, {MARK}", data=MARK.encode())
     house.fail(failed, message=MARK)
-    house.start(running)
+    attempt = house.start(running)
+    house.blobs.put(f"previews/{running}/{attempt}-0.jpg", MARK.encode())
     house.run(house.store.note(done, f"a note, {MARK}", now=house.clock.now()))
     deliveries = house.run(house.store.deliveries(MARK))
     return Victim(
@@ -120,7 +131,7 @@ def furnished(house: House) -> Victim:
         foreign_key=foreign,
         belongings={
             "task_id": [done, failed, running, waiting],
-            "key_id": [spare.id],
+            "key_id": [spare.id, own.id],
             "workspace_id": [space.id],
             "webhook_id": [webhook.id],
             "delivery_id": [delivery.id for delivery in deliveries],
@@ -242,13 +253,25 @@ def test_what_is_anothers_answers_as_if_it_were_not_there(victim: Victim, route:
 @pytest.mark.parametrize("route", TELLING)
 def test_no_list_and_no_answer_tells_of_another_account(victim: Victim, route: Route) -> None:
     before = belongings(victim)
-    (task, *_), (key,) = victim.belongings["task_id"], victim.belongings["key_id"]
-    query = QUERY.format(account=MARK, task=task, key=key)
     for path in filled(route, victim):
-        for asked in ("", query):
-            heard = ask(victim, route, path, victim.foreign_key, asked)
-            assert heard.status < 500, heard.body
-            assert_tells_nothing(heard, victim, f"{path}/{MARK}/{task}/{key}" if asked else path)
+        heard = ask(victim, route, path, victim.foreign_key)
+        assert heard.status < 500, heard.body
+        assert_tells_nothing(heard, victim, path)
+    assert belongings(victim) == before
+
+
+@pytest.mark.parametrize("naming", NAMING)
+@pytest.mark.parametrize("route", WITHOUT_PARTS)
+def test_who_names_another_hears_what_he_would_hear_of_nobody(victim: Victim, route: Route, naming: str) -> None:
+    before = belongings(victim)
+    victims = {"account": MARK, "task": victim.belongings["task_id"][0], "key": victim.belongings["key_id"][-1]}
+    nobodys = {"account": "nobody", "task": NOBODYS, "key": NOBODYS}
+    asked = [f"{QUERY}&{naming.format(**names)}" for names in (victims, nobodys)]
+    told, nothing = (ask(victim, route, route.path, victim.foreign_key, query) for query in asked)
+    assert told.status < 500, told.body
+    assert_tells_nothing(told, victim, "/".join(victims.values()))
+    if route.method == "GET" and route.path not in NEVER_ALIKE:
+        assert told.without(*victims.values()) == nothing.without(*nobodys.values())
     assert belongings(victim) == before
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kf2v.admission.callers import Caller
+from kf2v.admission.keeping import keep
 from kf2v.admission.reading import Reading
 from kf2v.admission.receivers import receiver
 from kf2v.admission.routing import Routing
@@ -14,7 +15,7 @@ from kf2v.admission.rules import RULES, granted_model
 from kf2v.blobs import Blobs
 from kf2v.catalog.models import AREAS, MODELS, Model
 from kf2v.clock import Clock
-from kf2v.errors import InvalidMediaUrl, InvalidParameter
+from kf2v.errors import ApiError, InvalidMediaUrl, InvalidParameter
 from kf2v.net.guard import AllowedHosts
 from kf2v.store import Store
 from kf2v.tasks import Failure, FrameSource, Job, Task
@@ -24,6 +25,9 @@ from kf2v.wire import Envelope, Submission
 from kf2v.wire.v1 import inspection
 from kf2v.wire.v1.create import SEED_LIMIT
 from kf2v.wire.v1.media import decode_data, is_data, is_upload, upload_key
+
+#: where frames are kept that came inline
+_INLINE = "inputs/"
 
 
 def random_seed() -> int:
@@ -68,8 +72,9 @@ class Admission:
             await self.reading.read(submission.prompt, model=model.name, wished=wished)
             first = await self._source("first", submission.first_frame, task_id, caller, model)
             last = await self._source("last", submission.last_frame, task_id, caller, model)
-        except InvalidParameter as error:
-            if self.validation == "strict":
+        except ApiError as error:
+            if self.validation == "strict" or not isinstance(error, InvalidParameter):
+                await self.discard(first)
                 raise
             flaw = Failure(code=error.code, message=error.message)
         engine, fallbacks = self.routing.route(model.name)
@@ -105,7 +110,7 @@ class Admission:
     async def _source(self, which: str, reference: str, task_id: str, caller: Caller, model: Model) -> FrameSource:
         field = f"input.{which}_frame_url"
         if is_data(reference):
-            key = f"inputs/{task_id}/{which}"
+            key = f"{_INLINE}{task_id}/{which}"
             await asyncio.to_thread(self._keep, key, field, reference)
             return FrameSource(kind="blob", place=key)
         if is_upload(reference):
@@ -113,7 +118,13 @@ class Admission:
         return FrameSource(kind="url", place=reference)
 
     def _keep(self, key: str, field: str, uri: str) -> None:
-        self.blobs.put(key, decode_data(field, uri))
+        keep(self.blobs, key, decode_data(field, uri))
+
+    async def discard(self, *frames: FrameSource) -> None:
+        """Forget those that came with a submission that is no task."""
+        own = [frame.place for frame in frames if frame.kind == "blob" and frame.place.startswith(_INLINE)]
+        if own:
+            await asyncio.to_thread(lambda: [self.blobs.delete(place) for place in own])
 
     async def uploaded(self, field: str, key: str, caller: Caller, model: Model) -> str:
         """Where an upload's bytes are. One answer for missing, expired and foreign ones: a key is no secret."""

@@ -59,7 +59,7 @@ class Caller:
     def require_lasting(self) -> None:
         """Raises AccessDenied for a temporary key, of which nothing may come that outlives it."""
         if self.temporary:
-            raise AccessDenied(f"{AccessDenied.sentence} A temporary key can neither make nor manage keys.")
+            raise AccessDenied(f"{AccessDenied.sentence} A temporary key manages nothing that outlives it.")
 
     def may_ask_for(self, model: Model) -> bool:
         """Whether both its key and its workspace are for ``model``."""

@@ -26,6 +26,8 @@ PRIORITY_LIMIT = 100
 #: seconds, ten years
 LIFE_LIMIT = 10 * 365 * 24 * 3600
 _PLACES = tuple(name for name in REGIONS if name != "all")
+#: IPv4 as IPv6 writes it (RFC 4291, 2.5.5.2)
+_MAPPED = IPv6Network("::ffff:0:0/96")
 _ACCOUNT = re.compile(r"\S(.{0,62}\S)?")
 
 
@@ -125,10 +127,14 @@ def _networks(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def _network(text: str) -> str:
+    """IPv4 in IPv6's clothes is IPv4 here too: see ``parse_address``."""
     try:
-        return str(network(text.strip()))
+        found = network(text.strip())
     except ValueError as error:
         raise misfit("networks", text, "addresses and ranges like '192.0.2.7' and '192.0.2.0/24'") from error
+    if isinstance(found, IPv6Network) and found.subnet_of(_MAPPED):
+        return str(IPv4Network((int(found.network_address) & 0xFFFF_FFFF, found.prefixlen - _MAPPED.prefixlen)))
+    return str(found)
 
 
 def _inside(text: str, networks: Collection[str]) -> bool:

@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 from kf2v.admission.admit import Admission
 from kf2v.admission.keys import Caller
 from kf2v.admission.limits import Limits
-from kf2v.blobs import Blobs
 from kf2v.clock import HOUR, Clock
 from kf2v.errors import ApiError, IdempotencyConflict, QuotaExceeded
 from kf2v.store import Once, OnceTaken, QueueFull, Store
@@ -23,6 +23,10 @@ KEY_LIMIT = 255
 WAITS = (3, 120)
 
 
+def _nothing() -> WeakValueDictionary[tuple[str, str], asyncio.Lock]:
+    return WeakValueDictionary()
+
+
 def _nobody(task: Task) -> None:
     del task
 
@@ -34,10 +38,11 @@ class Intake:
     admission: Admission
     limits: Limits
     store: Store
-    blobs: Blobs
     clock: Clock
     #: hears of every task that is new
     taken: Callable[[Task], None] = _nobody
+    #: by account and ``Idempotency-Key``, as long as somebody holds it
+    _under_way: WeakValueDictionary[tuple[str, str], asyncio.Lock] = field(default_factory=_nothing, init=False)
 
     async def take(self, submission: Submission, caller: Caller, envelope: Envelope) -> str:
         """The id of the task that now waits, or of the one that came under the same ``Idempotency-Key`` before.
@@ -46,20 +51,26 @@ class Intake:
         nothing of a refused submission is kept or counted.
         """
         once = _once(envelope, self.clock.now())
-        if once is not None and (known := await self._known(caller.account, once)) is not None:
-            return known
+        if once is None:
+            return await self._new(submission, caller, envelope, None)
+        # who lost patience and asks again while his first try is under way shall hear of its task
+        async with self._under_way.setdefault((caller.account, once.key), asyncio.Lock()):
+            known = await self._known(caller.account, once)
+            return known or await self._new(submission, caller, envelope, once)
+
+    async def _new(self, submission: Submission, caller: Caller, envelope: Envelope, once: Once | None) -> str:
         async with self.limits.turn(caller.account, submission.model, patience=_patience(envelope)) as count:
             task = await self.admission.admit(submission, caller, envelope)
             try:
                 task_id = await self._insert(task, once)
             except ApiError:  # nothing else is sure to have written nothing
-                await self._discard(task)
+                await self.admission.discard(task.job.first, task.job.last)
                 raise
             if task_id == task.id:
                 self.taken(task)
                 await count()
             else:
-                await self._discard(task)
+                await self.admission.discard(task.job.first, task.job.last)
         return task_id
 
     async def _known(self, account: str, once: Once) -> str | None:
@@ -72,23 +83,16 @@ class Intake:
         return task_id
 
     async def _insert(self, task: Task, once: Once | None) -> str:
-        await self.limits.afford(task)
         room = self.limits.quota(task.account, task.job.model).waiting
         try:
-            return await self.store.insert(task, once=once, room=room)
+            async with self.limits.afford(task):
+                return await self.store.insert(task, once=once, room=room)
         except OnceTaken as error:
             raise IdempotencyConflict from error
         except QueueFull as error:
             raise QuotaExceeded(
                 f"{QuotaExceeded.sentence} {room} tasks of {task.job.model} may wait, and as many do."
             ) from error
-
-    async def _discard(self, task: Task) -> None:
-        """Forget the frames that came with a submission that is no task."""
-        places = [source.place for source in (task.job.first, task.job.last)]
-        own = [place for place in places if place.startswith(f"inputs/{task.id}/")]
-        if own:
-            await asyncio.to_thread(lambda: [self.blobs.delete(place) for place in own])
 
 
 def _once(envelope: Envelope, now: int) -> Once | None:

@@ -6,8 +6,9 @@ and in a month, in UTC+8. A sum is compared with what was made, what waits and r
 it is not passed even if everything that was promised succeeds.
 
 How many run at once is no reason to refuse: it is asked by whoever gives out work, see ``tasks.turns``. How many wait
-is counted by the store, in the transaction that inserts. The other three are judged here, one submission of an account
-after the other, and what is refused counts for nothing.
+is counted by the store, in the transaction that inserts. The other three are judged here, and what is refused counts
+for nothing. To judge a submission may take seconds, when somebody outside reads its prompt, so of an account and model
+no more are under judgement than may come in a second, and nobody waits longer than that for his turn unless he asks to.
 """
 
 import asyncio
@@ -43,6 +44,8 @@ Count: TypeAlias = Callable[[], Awaitable[object]]
 EVERYBODY = "*"
 #: the shortest wait for another turn, seconds
 _BREATH = 0.01
+#: what rates are counted by, seconds
+_WINDOW = 1.0
 #: what has not ended, as lists name it
 _UNFINISHED = ("PENDING", "RUNNING")
 #: rows of one page
@@ -74,7 +77,12 @@ class Limits:
         self._clock = clock
         self._cost = cost
         self._rates = MovingWindowRateLimiter(MemoryStorage())
-        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        #: by account: who compares a sum of money spends it before the next one compares
+        self._purses: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        #: as many as may come in a second, by account and model
+        self._places: dict[tuple[str, str], asyncio.Semaphore] = {}
+        #: how many have a turn that is not over yet, by account and model
+        self._judged = Counter[tuple[str, str]]()
         #: how many would rather wait than be refused, by account and model
         self._patient = Counter[tuple[str, str]]()
 
@@ -96,42 +104,49 @@ class Limits:
         for a better one. Accounts of which nothing is measured here take no turns.
         """
         rate = self._table.quota(account, model).per_second
-        if rate is None and self._table.budget(account, model).endless and self._table.budget(account, None).endless:
+        if rate is None:
             yield _uncounted
             return
-        item = None if rate is None else RateLimitItemPerSecond(rate)
-        enough = asyncio.get_running_loop().time() + patience
+        item, line = RateLimitItemPerSecond(rate), (account, model)
+        places = self._places.setdefault(line, asyncio.Semaphore(rate))
+        began = asyncio.get_running_loop().time()
         while True:
-            async with self._turns[account]:
-                if item is None:
-                    yield _uncounted
+            async with _within(places, item, model, until=began + max(patience, _WINDOW)):
+                if await self._rates.test(item, *line, cost=self._judged[line] + 1):
+                    self._judged[line] += 1
+                    try:
+                        yield partial(self._rates.hit, item, *line)
+                    finally:
+                        self._judged[line] -= 1
                     return
-                if await self._rates.test(item, account, model):
-                    yield partial(self._rates.hit, item, account, model)
-                    return
-                frees_at = (await self._rates.get_window_stats(item, account, model)).reset_time
+                frees_at = (await self._rates.get_window_stats(item, *line)).reset_time
             wait = max(_BREATH, frees_at - time.time())  # the library goes by the machine's clock
-            await self._wait(item, account, model, wait, until=enough)
+            await self._wait(item, account, model, wait, until=began + patience)
 
     async def _wait(self, item: RateLimitItem, account: str, model: str, wait: float, *, until: float) -> None:
         """Wait for the next turn; RateExceeded if those who wait already will not leave one by then."""
         line = account, model
         soonest = wait + self._patient[line] // item.amount
         if soonest > until - asyncio.get_running_loop().time():
-            told = f"{RateExceeded.sentence} {model} takes {item.amount} a second."
-            raise RateExceeded(told, retry_after=soonest)
+            raise _too_many(item, model, soonest)
         self._patient[line] += 1
         try:
             await asyncio.sleep(wait)
         finally:
             self._patient[line] -= 1
 
-    async def afford(self, task: Task) -> None:
-        """Raises QuotaExceeded if ``task`` would cost more than is left of a budget. To be asked within a turn."""
-        for model in (task.job.model, None):
-            budget = self._table.budget(task.account, model)
-            if not budget.endless:
+    @asynccontextmanager
+    async def afford(self, task: Task) -> AsyncGenerator[None]:
+        """Money for ``task``, kept for it while it is written down. Raises QuotaExceeded if a budget has less left."""
+        budgets = [(model, self._table.budget(task.account, model)) for model in (task.job.model, None)]
+        measured = [(model, budget) for model, budget in budgets if not budget.endless]
+        if not measured:
+            yield
+            return
+        async with self._purses[task.account]:
+            for model, budget in measured:
                 await self._check(budget, task, model)
+            yield
 
     async def _check(self, budget: Budget, task: Task, model: str | None) -> None:
         now = self._clock.now()
@@ -161,6 +176,25 @@ class Limits:
             for status in _UNFINISHED
         ]
         return [_line(task) for page in pages for task in page.tasks]
+
+
+@asynccontextmanager
+async def _within(places: asyncio.Semaphore, item: RateLimitItem, model: str, *, until: float) -> AsyncGenerator[None]:
+    """One of ``places``, if there is one by then. Raises RateExceeded."""
+    try:
+        async with asyncio.timeout_at(until):
+            await places.acquire()
+    except TimeoutError as error:
+        raise _too_many(item, model, _WINDOW) from error
+    try:
+        yield
+    finally:
+        places.release()
+
+
+def _too_many(item: RateLimitItem, model: str, retry_after: float) -> RateExceeded:
+    told = f"{RateExceeded.sentence} {model} takes {item.amount} a second."
+    return RateExceeded(told, retry_after=retry_after)
 
 
 async def _uncounted() -> None:

@@ -332,7 +332,7 @@ def build_front(
         callback_hosts=receivers(settings),
     )
     reception = Reception(keys, workspaces)
-    intake = Intake(admission=admission, limits=limits, store=store, blobs=blobs, clock=clock, taken=journal.publish)
+    intake = Intake(admission=admission, limits=limits, store=store, clock=clock, taken=journal.publish)
     chains = Chains(reception=reception, admission=admission, intake=intake, desk=desk, vitals=vitals)
     forecast = Forecast(store, clock=clock, workers=workers_alive)
     previews = Previews(

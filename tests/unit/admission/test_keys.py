@@ -321,6 +321,12 @@ def test_an_account_has_a_name(ring: Ring, account: str) -> None:
         run(ring.keys.create(account))
 
 
+def test_ipv4_in_ipv6s_clothes_is_ipv4_as_the_addresses_are(ring: Ring) -> None:
+    networks = ("::ffff:192.0.2.7", "::ffff:10.0.0.0/104", "::/0", "192.0.2.7")
+    row, _ = run(ring.keys.create("ann", KeyWish(networks=networks)))
+    assert row.rights.networks == ("192.0.2.7/32", "10.0.0.0/8", "::/0")
+
+
 def test_what_a_wish_does_not_name_stays_and_what_is_empty_goes(ring: Ring) -> None:
     run(ring.workspaces.create("ann", NewWorkspace(id="llm-1")))
     full = KeyWish(

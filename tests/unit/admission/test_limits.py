@@ -56,8 +56,8 @@ class Office:
     async def submit(self, task: Task | None = None, *, patience: float = 0.0, **changes: Any) -> str:
         task = task or self.order(**changes)
         async with self.limits.turn(task.account, task.job.model, patience=patience) as count:
-            await self.limits.afford(task)
-            await self.store.insert(task)
+            async with self.limits.afford(task):
+                await self.store.insert(task)
             await count()
         return task.id
 
@@ -158,6 +158,37 @@ async def test_what_fails_within_its_turn_is_not_counted() -> None:
             async with busy.limits.turn("mine", FLASH):
                 raise ZeroDivisionError
     assert await busy.refusals(2) == 0
+
+
+async def test_a_slow_judgement_keeps_nobody_waiting_for_longer_than_a_second() -> None:
+    busy, over = office(limits="cloud"), asyncio.Event()
+
+    async def slow() -> None:
+        async with busy.limits.turn("mine", FLASH) as count:
+            await over.wait()
+            await count()
+
+    under_judgement = [asyncio.create_task(slow()) for _ in range(2)]
+    async with asyncio.timeout(2.5):
+        assert await busy.refusals(9) == 9
+    assert await busy.refusals(1, account="theirs") == 0
+    over.set()
+    await asyncio.gather(*under_judgement)
+    assert await busy.refusals(1) == 1, "and both of them count"
+
+
+async def test_a_judgement_that_refuses_makes_room_for_who_waits() -> None:
+    busy = office(limits="cloud")
+
+    async def refused() -> None:
+        async with busy.limits.turn("mine", FLASH):
+            await asyncio.sleep(0.2)
+            raise ZeroDivisionError
+
+    under_judgement = [asyncio.create_task(refused()) for _ in range(2)]
+    await asyncio.sleep(0.05)
+    assert await busy.refusals(2) == 0
+    await asyncio.gather(*under_judgement, return_exceptions=True)
 
 
 async def test_who_is_patient_waits_for_his_turn() -> None:
@@ -276,7 +307,8 @@ async def test_where_nothing_is_measured_nothing_is_asked() -> None:
 
     plain = Office(Settings(), unasked)
     assert await plain.refusals(50) == 0
-    assert not plain.limits._turns
+    assert not plain.limits._purses
+    assert not plain.limits._places
 
 
 async def test_a_line_of_what_waits_says_what_it_would_be_charged_as() -> None:

@@ -1,6 +1,7 @@
 """POST …/video-synthesis, seen from outside."""
 
 import base64
+import errno
 import json
 import re
 from typing import Any
@@ -258,3 +259,23 @@ def test_a_full_disk_refuses_new_tasks_but_not_polls(open_house: Open) -> None:
     house = open_house(min_free_mb=10**12)
     refused(house.create(), 503, "ModelUnavailable", "disk")
     assert house.query("anything")["output"]["task_status"] == "UNKNOWN"
+
+
+@pytest.mark.parametrize("writes", [0, 1])
+def test_frames_that_cannot_be_written_are_refused_until_later(
+    house: House, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    put, written = house.blobs.put, list[str]()
+
+    def full(key: str, data: bytes) -> None:
+        if len(written) >= writes:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(key)
+        put(key, data)
+
+    monkeypatch.setattr(house.blobs, "put", full)
+    uri = "data:image/png;base64," + base64.b64encode(picture()).decode()
+    answer = house.create(submission(input__first_frame_url=uri, input__last_frame_url=uri))
+    refused(answer, 503, "ModelUnavailable", "could not keep")
+    assert int(answer.headers["retry-after"]) > 0
+    assert list(house.blobs.walk("")) == []

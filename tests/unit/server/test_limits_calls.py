@@ -91,6 +91,14 @@ def test_a_refused_submission_leaves_no_frames_behind(open_house: Open) -> None:
     assert kept_frames(house) == kept
 
 
+@pytest.mark.parametrize("last", ["data:image/png;base64,A", "oss://nobody/ever/uploaded.png"])
+def test_a_submission_with_one_bad_frame_leaves_the_good_one_nowhere(house: House, last: str) -> None:
+    body = with_pictures()
+    body["input"]["last_frame_url"] = last
+    assert house.create(body).status_code == 400
+    assert kept_frames(house) == []
+
+
 def test_a_spent_budget_ends_with_the_day(open_house: Open) -> None:
     """Five seconds of 480P cost 0.50 CNY in Beijing, by which a deployment of all regions goes."""
     house = open_house(account_limits={"mine": {"spend_per_day": "0.99"}})
@@ -267,9 +275,18 @@ def test_a_refused_submission_may_be_mended_under_the_same_word(house: House) ->
     assert house.create(headers=once()).status_code == 200
 
 
-@pytest.mark.parametrize("limits", ["own", "cloud"])
-def test_many_at_once_under_one_word_are_one_task(open_house: Open, limits: str) -> None:
-    house = open_house(limits=limits)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"limits": "own"},
+        {"limits": "cloud"},
+        {"account_limits": {"mine": {"waiting": 1}}},
+        {"account_limits": {"mine": {"per_second": 1, "waiting": 1}}},
+        {"account_limits": {"mine": {"spend_per_day": "0.99"}}},
+    ],
+)
+def test_many_at_once_under_one_word_are_one_task(open_house: Open, settings: dict[str, Any]) -> None:
+    house = open_house(**settings)
     headers = {
         "Authorization": f"Bearer {house.key}",
         "X-DashScope-Async": "enable",

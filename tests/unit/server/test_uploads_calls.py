@@ -1,5 +1,6 @@
 """The SDKs' file:// flow: a policy, a form, an oss:// key."""
 
+import errno
 from typing import Any
 
 import pytest
@@ -188,3 +189,13 @@ def test_a_policy_for_nothing_is_refused(house: House, path: str, words: str) ->
 
 def test_a_policy_asks_for_a_key(house: House) -> None:
     assert house.call("GET", POLICY, key=None).status_code == 401
+
+
+def test_a_file_that_cannot_be_written_is_refused_until_later(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(key: str, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, f"No space left on device for {len(data)} bytes of {key}")
+
+    monkeypatch.setattr(house.blobs, "put", full)
+    answer = post(house, form_of(policy(house)), picture())
+    assert (answer.status_code, answer.json()["code"]) == (503, "ModelUnavailable")
+    assert int(answer.headers["retry-after"]) > 0

@@ -215,6 +215,20 @@ def test_nobodys_list_holds_anothers(house: House) -> None:
     assert house.call("POST", HOOKS, key=OTHER_MANAGER, json={"url": URL, "account": "mine"}).status_code == 403
 
 
+def test_a_temporary_key_leaves_no_webhook_behind_and_learns_no_secret(house: House) -> None:
+    hook, token = make(house), house.call("POST", "/api/v1/tokens", key=MANAGER).json()["token"]
+    for method, path, body in (
+        ("POST", HOOKS, {"url": URL}),
+        ("PATCH", f"{HOOKS}/{hook['id']}", {"rotate_secret": True}),
+        ("DELETE", f"{HOOKS}/{hook['id']}", None),
+        ("GET", f"{HOOKS}/secret", None),
+    ):
+        answer = house.call(method, path, key=token, json=body)
+        assert (answer.status_code, answer.json()["code"]) == (403, "AccessDenied"), path
+        assert "outlives" in answer.json()["message"]
+    assert listed(house, key=token) == [hook["id"]]
+
+
 def test_an_admin_manages_everybodys(house: House) -> None:
     made = make(house, key=ADMIN, account="mine")
     assert made["account"] == "mine"

@@ -13,6 +13,7 @@ from kf2v.net.guard import AllowedHosts
 from kf2v.notify.courier import Courier
 from kf2v.notify.signature import is_secret, new_secret
 from kf2v.server.exchange import Exchange, Reply, reply
+from kf2v.server.ext.accounts import require_manager
 from kf2v.server.reception import Reception
 from kf2v.server.routes import EXT
 from kf2v.server.routing import Route
@@ -79,7 +80,7 @@ class Webhooks:
 
     async def create(self, exchange: Exchange) -> Reply:
         """A new webhook, with its secret, which is shown this once. Raises QuotaExceeded."""
-        caller = await self._caller(exchange)
+        caller = await self._caller(exchange, lasting=True)
         asked = wire.parse_new(await exchange.body(_BODY_LIMIT))
         now = self._clock.now()
         row = Webhook(
@@ -98,7 +99,7 @@ class Webhooks:
 
     async def secret(self, exchange: Exchange) -> Reply:
         """What signs the events to addresses that a request named in ``X-Kf2v-Callback``."""
-        account = _account(await self._caller(exchange), exchange.query().get("account"))
+        account = _account(await self._caller(exchange, lasting=True), exchange.query().get("account"))
         return reply(exchange, {"account": account, "secret": self._account_secret(account)})
 
     async def get(self, exchange: Exchange) -> Reply:
@@ -106,7 +107,7 @@ class Webhooks:
 
     async def change(self, exchange: Exchange) -> Reply:
         """Another address, label or secret, or on and off; the secret is shown if it is new."""
-        row = await self._asked(exchange)
+        row = await self._asked(exchange, lasting=True)
         asked = wire.parse_change(await exchange.body(_BODY_LIMIT))
         url = asked.url and receiver("url", asked.url, self._hosts)
         secret = new_secret() if asked.rotate_secret else asked.secret and _usable(asked.secret)
@@ -131,7 +132,7 @@ class Webhooks:
 
     async def delete(self, exchange: Exchange) -> Reply:
         """No more; what is on its way there is abandoned."""
-        row = await self._asked(exchange)
+        row = await self._asked(exchange, lasting=True)
         if not await self._store.remove_webhook(row.id):
             raise _no_webhook(row.id)
         return reply(exchange, {})
@@ -175,12 +176,15 @@ class Webhooks:
         self._courier.wake()
         return reply(exchange, {"delivery": wire.delivery(again)})
 
-    async def _caller(self, exchange: Exchange) -> Caller:
-        return await self._reception.caller(exchange, Scope.MANAGE)
+    async def _caller(self, exchange: Exchange, *, lasting: bool = False) -> Caller:
+        """Raises ScopeMissing, and AccessDenied for a temporary key where what is done or told is ``lasting``."""
+        caller = await self._reception.caller(exchange, None)
+        require_manager(caller, lasting=lasting)
+        return caller
 
-    async def _asked(self, exchange: Exchange) -> Webhook:
+    async def _asked(self, exchange: Exchange, *, lasting: bool = False) -> Webhook:
         """The webhook of the path. Raises NotFound, for another account's as well."""
-        caller, webhook_id = await self._caller(exchange), exchange.parts["webhook_id"]
+        caller, webhook_id = await self._caller(exchange, lasting=lasting), exchange.parts["webhook_id"]
         for row in await self._store.webhooks():
             if row.id == webhook_id and _may_see(caller, row.account):
                 return row

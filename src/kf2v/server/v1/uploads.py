@@ -12,6 +12,7 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 from starlette.types import Message
 
+from kf2v.admission.keeping import keep
 from kf2v.admission.keys import Scope
 from kf2v.admission.rules import granted_model
 from kf2v.blobs import Blobs
@@ -81,7 +82,7 @@ class Uploads:
             raise FileAlreadyExists
         name = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
         blob = f"uploads/{name}-{secrets.token_hex(8)}"
-        await asyncio.to_thread(self._blobs.put, blob, data)
+        await asyncio.to_thread(keep, self._blobs, blob, data)
         upload = Upload(
             key=key,
             blob=blob,
