@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import structlog
+
 from kf2v.admission.admit import Admission
 from kf2v.admission.keys import Caller
 from kf2v.admission.limits import Limits
@@ -21,6 +23,9 @@ REMEMBERED = 24 * HOUR
 KEY_LIMIT = 255
 #: seconds that a caller may ask to be kept waiting, as the vendor has them
 WAITS = (3, 120)
+
+
+log = structlog.get_logger(__name__)
 
 
 def _nobody(task: Task) -> None:
@@ -42,13 +47,17 @@ class Intake:
     async def take(self, submission: Submission, caller: Caller, envelope: Envelope) -> str:
         """The id of the task that now waits, or of the one that came under the same ``Idempotency-Key`` before.
 
-        Raises what ``Admission.admit`` raises, InvalidParameter, IdempotencyConflict, RateExceeded and QuotaExceeded;
-        nothing of a refused submission is kept or counted.
+        Raises what ``Admission.inspect`` and ``admit`` raise, InvalidParameter, IdempotencyConflict, RateExceeded and
+        QuotaExceeded; nothing of a refused submission is kept or counted.
         """
         once = _once(envelope, self.clock.now())
         if once is not None and (known := await self._known(caller.account, once)) is not None:
             return known
-        async with self.limits.turn(caller.account, submission.model, patience=_patience(envelope)) as count:
+        patience, notes = _patience(envelope), list[str]()
+        await self.limits.check(caller.account, submission.model, patience=patience)
+        # a moderator may take seconds, and an account's submissions take turns one after the other
+        await self.admission.inspect(submission, caller, envelope, notes.append)
+        async with self.limits.turn(caller.account, submission.model, patience=patience) as count:
             task = await self.admission.admit(submission, caller, envelope)
             try:
                 task_id = await self._insert(task, once)
@@ -58,6 +67,7 @@ class Intake:
             if task_id == task.id:
                 self.taken(task)
                 await count()
+                await self._write_down(task, notes)
             else:
                 await self._discard(task)
         return task_id
@@ -82,6 +92,14 @@ class Intake:
             raise QuotaExceeded(
                 f"{QuotaExceeded.sentence} {room} tasks of {task.job.model} may wait, and as many do."
             ) from error
+
+    async def _write_down(self, task: Task, notes: list[str]) -> None:
+        """Nothing of this may keep a promise that is made from being answered."""
+        try:
+            for text in notes:
+                await self.store.note(task.id, text, now=self.clock.now())
+        except Exception:
+            log.exception("a task's owner could not be told", task_id=task.id)
 
     async def _discard(self, task: Task) -> None:
         """Forget the frames that came with a submission that is no task."""

@@ -88,6 +88,12 @@ class Limits:
         """How many may run at once: the ``Caps`` of a claim."""
         return self._table.quota(account, model).running
 
+    async def check(self, account: str, model: str, *, patience: float = 0.0) -> None:
+        """Raises RateExceeded where ``turn`` would by now; to be asked before anything that takes long."""
+        item = self._item(account, model)
+        if item is not None and not await self._rates.test(item, account, model):
+            self._refuse(item, account, model, await self._frees_in(item, account, model), patience)
+
     @asynccontextmanager
     async def turn(self, account: str, model: str, *, patience: float = 0.0) -> AsyncGenerator[Count]:
         """A submission's turn within its account; yields what to call once it is a task, so that it counts.
@@ -95,11 +101,10 @@ class Limits:
         Raises RateExceeded where there were too many in this second; with ``patience`` it waits up to so many seconds
         for a better one. Accounts of which nothing is measured here take no turns.
         """
-        rate = self._table.quota(account, model).per_second
-        if rate is None and self._table.budget(account, model).endless and self._table.budget(account, None).endless:
+        item = self._item(account, model)
+        if item is None and self._table.budget(account, model).endless and self._table.budget(account, None).endless:
             yield _uncounted
             return
-        item = None if rate is None else RateLimitItemPerSecond(rate)
         enough = asyncio.get_running_loop().time() + patience
         while True:
             async with self._turns[account]:
@@ -109,22 +114,34 @@ class Limits:
                 if await self._rates.test(item, account, model):
                     yield partial(self._rates.hit, item, account, model)
                     return
-                frees_at = (await self._rates.get_window_stats(item, account, model)).reset_time
-            wait = max(_BREATH, frees_at - time.time())  # the library goes by the machine's clock
+                wait = await self._frees_in(item, account, model)
             await self._wait(item, account, model, wait, until=enough)
 
     async def _wait(self, item: RateLimitItem, account: str, model: str, wait: float, *, until: float) -> None:
         """Wait for the next turn; RateExceeded if those who wait already will not leave one by then."""
+        self._refuse(item, account, model, wait, until - asyncio.get_running_loop().time())
         line = account, model
-        soonest = wait + self._patient[line] // item.amount
-        if soonest > until - asyncio.get_running_loop().time():
-            told = f"{RateExceeded.sentence} {model} takes {item.amount} a second."
-            raise RateExceeded(told, retry_after=soonest)
         self._patient[line] += 1
         try:
             await asyncio.sleep(wait)
         finally:
             self._patient[line] -= 1
+
+    def _refuse(self, item: RateLimitItem, account: str, model: str, wait: float, patience: float) -> None:
+        """Raises RateExceeded unless there may be a turn within ``patience``."""
+        soonest = wait + self._patient[account, model] // item.amount
+        if soonest > patience:
+            told = f"{RateExceeded.sentence} {model} takes {item.amount} a second."
+            raise RateExceeded(told, retry_after=soonest)
+
+    def _item(self, account: str, model: str) -> RateLimitItem | None:
+        rate = self._table.quota(account, model).per_second
+        return None if rate is None else RateLimitItemPerSecond(rate)
+
+    async def _frees_in(self, item: RateLimitItem, account: str, model: str) -> float:
+        """Seconds."""
+        frees_at = (await self._rates.get_window_stats(item, account, model)).reset_time
+        return max(_BREATH, frees_at - time.time())  # the library goes by the machine's clock
 
     async def afford(self, task: Task) -> None:
         """Raises QuotaExceeded if ``task`` would cost more than is left of a budget. To be asked within a turn."""

@@ -110,9 +110,9 @@ class Recipe:
         if not self._panel.looks("input", lease.job.inspect):
             return
         watch.report("moderate", 0.0)
-        self._panel.look(first, exhibit(lease, "first_frame"), watch.tick)
+        self._panel.look(first, exhibit(lease, "first_frame"), watch.tick, watch.note)
         watch.report("moderate", 0.5)
-        self._panel.look(last, exhibit(lease, "last_frame"), watch.tick)
+        self._panel.look(last, exhibit(lease, "last_frame"), watch.tick, watch.note)
         watch.report("moderate", 1.0)
 
     def _rewrite(self, lease: Lease, first: Frame, last: Frame, watch: "_Window") -> str | None:
@@ -132,7 +132,7 @@ class Recipe:
                 watch.note(f"The prompt was kept as it is, because it could not be rewritten: {reason}")
                 return prompt
         if actual != prompt and self._panel.reads("input", lease.job.inspect):
-            self._panel.read(actual, exhibit(lease, "actual_prompt"), watch.tick)
+            self._panel.read(actual, exhibit(lease, "actual_prompt"), watch.tick, watch.note)
         return actual
 
     def _generate(self, job: Job, scene: Scene, watch: Watch) -> Clip:
@@ -156,7 +156,7 @@ class Recipe:
         def passing() -> Iterator[Frame]:
             for number, frame in enumerate(clip.frames):
                 if self._panel.samples(number, of=COUNT):
-                    self._panel.look(frame, exhibit(lease, "frame", number), watch.tick)
+                    self._panel.look(frame, exhibit(lease, "frame", number), watch.tick, watch.note)
                 yield frame
 
         return replace(clip, frames=passing())
@@ -234,7 +234,7 @@ class _Window:
         if not self._panel.looks("output", self._lease.job.inspect):
             return True
         try:
-            self._panel.look(preview, exhibit(self._lease, "preview"), self.tick)
+            self._panel.look(preview, exhibit(self._lease, "preview"), self.tick, self.note)
         except ApiError:
             return False
         return True

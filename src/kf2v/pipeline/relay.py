@@ -159,19 +159,19 @@ class Relay:
         tick = partial(progress.report, "moderate", 0.0)
         tick()
         for part, picture in zip(("first_frame", "last_frame"), pictures, strict=True):
-            self._panel.look(picture.frame, exhibit(lease, part), tick)
+            self._panel.look(picture.frame, exhibit(lease, part), tick, progress.note)
 
     def _inspect_result(self, lease: Lease, path: Path, actual_prompt: str | None, progress: Progress) -> None:
         """Before anybody sees it. Raises DataInspectionFailed."""
         tick = partial(progress.report, "receive", 1.0)
         if actual_prompt is not None and self._panel.reads("input", lease.job.inspect):
-            self._panel.read(actual_prompt, exhibit(lease, "actual_prompt"), tick)
+            self._panel.read(actual_prompt, exhibit(lease, "actual_prompt"), tick, progress.note)
         if not self._panel.looks("output", lease.job.inspect):
             return
         for number, frame in enumerate(mp4.read_frames(path)):
             tick()
             if self._panel.samples(number, of=COUNT):
-                self._panel.look(frame, exhibit(lease, "frame", number), tick)
+                self._panel.look(frame, exhibit(lease, "frame", number), tick, progress.note)
 
     def _drawn_up(self, lease: Lease, pictures: tuple[Picture, Picture], line: Line, progress: Progress) -> Order:
         """The pictures lie at the far side, so that both sides see the same bytes; nothing is asked for yet."""

@@ -44,7 +44,11 @@ class Log:
 
     def __init__(self, until: str | None = None) -> None:
         self.seen: list[str] = []
+        self.notes: list[str] = []
         self._until = until
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def report(self, phase: str, done: float) -> None:
         assert 0 <= done <= 1
