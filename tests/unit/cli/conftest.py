@@ -1,11 +1,12 @@
 """The command line as a function: words in, exit code and both streams out."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import structlog
 from PIL import Image
 
 from endpoint import KEY, Endpoint
@@ -33,14 +34,17 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def kf2v(home: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+def kf2v(home: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ran]]:
+    """Commands of this user; how they set up the log ends with the test."""
+
     def run(*words: object) -> Ran:
         capsys.readouterr()
         code = dispatch([str(word) for word in words])
         out, err = capsys.readouterr()
         return Ran(code=code, out=out, err=err)
 
-    return run
+    yield run
+    structlog.reset_defaults()
 
 
 @pytest.fixture
