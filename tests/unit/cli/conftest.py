@@ -21,8 +21,8 @@ class Ran:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user with nothing configured, in an empty directory."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A user with nothing configured, in an empty directory. How commands set up the log ends with the test."""
     for name in list(os.environ):
         if name.startswith(("KF2V_", "DASHSCOPE_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
@@ -30,21 +30,19 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("kf2v.settings.FILES", (Path("kf2v.toml"), tmp_path / "config" / "config.toml"))
     monkeypatch.setenv("KF2V_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    yield tmp_path
+    structlog.reset_defaults()
 
 
 @pytest.fixture
-def kf2v(home: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Ran]]:
-    """Commands of this user; how they set up the log ends with the test."""
-
+def kf2v(home: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
     def run(*words: object) -> Ran:
         capsys.readouterr()
         code = dispatch([str(word) for word in words])
         out, err = capsys.readouterr()
         return Ran(code=code, out=out, err=err)
 
-    yield run
-    structlog.reset_defaults()
+    return run
 
 
 @pytest.fixture
