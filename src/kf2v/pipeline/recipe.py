@@ -20,7 +20,7 @@ from kf2v.metering import usage_of
 from kf2v.moderation.panel import Panel
 from kf2v.pipeline.gathering import Fetches, Gathering
 from kf2v.pipeline.inspecting import exhibit
-from kf2v.pipeline.keeping import disk_trouble_told, keep, unfinished
+from kf2v.pipeline.keeping import disk_trouble_told, forget, keep, unfinished
 from kf2v.pipeline.progress import Progress
 from kf2v.rewriting import Rewriter
 from kf2v.tasks import Job, Lease, Outcome
@@ -77,7 +77,7 @@ class Recipe:
         try:
             return self._produced(lease, watch)
         except DataInspectionFailed:
-            self._forget(lease)
+            forget(self._blobs, lease)
             raise
 
     def _produced(self, lease: Lease, watch: "_Window") -> Outcome:
@@ -160,15 +160,6 @@ class Recipe:
                 yield frame
 
         return replace(clip, frames=passing())
-
-    def _forget(self, lease: Lease) -> None:
-        """Delete what this attempt and those before it kept of the film; later ones answer for themselves."""
-        for folder in ("previews", "videos"):
-            prefix = f"{folder}/{lease.task_id}/"
-            for blob in list(self._blobs.walk(prefix)):
-                attempt = blob.key.removeprefix(prefix).partition("-")[0]
-                if attempt.isdecimal() and int(attempt) <= lease.attempt:
-                    self._blobs.delete(blob.key)
 
     @contextmanager
     def _encoded(self, lease: Lease, clip: Clip, size: Size) -> Generator[Path]:

@@ -22,7 +22,7 @@ from kf2v.clock import SECOND, Clock
 from kf2v.engines.remote import NAME, Line, Remote
 from kf2v.engines.remote.pace import pauses
 from kf2v.engines.remote.verdict import Verdict, judge
-from kf2v.errors import AlgorithmError, OutOfOrder
+from kf2v.errors import AlgorithmError, DataInspectionFailed, OutOfOrder
 from kf2v.metering import usage_of
 from kf2v.moderation.panel import Panel
 from kf2v.net.dashscope import RemoteError, Standing
@@ -30,7 +30,7 @@ from kf2v.pipeline.errands import Errands, Order
 from kf2v.pipeline.gathering import Fetches, Gathering, Picture
 from kf2v.pipeline.heeding import heeding, rest, taken
 from kf2v.pipeline.inspecting import exhibit
-from kf2v.pipeline.keeping import disk_trouble_told, keep, unfinished
+from kf2v.pipeline.keeping import disk_trouble_told, forget, keep, unfinished
 from kf2v.pipeline.prepare import recognise
 from kf2v.pipeline.progress import Progress
 from kf2v.tasks import Failure, Lease, Outcome
@@ -113,6 +113,9 @@ class Relay:
                     self._inspect_result(lease, path, actual_prompt, progress)
                     progress.report("keep", 0.0)
                     video = keep(self._blobs, lease, path, size)
+        except DataInspectionFailed:
+            forget(self._blobs, lease)
+            raise
         except _Refusal as refusal:
             return Outcome(failure=refusal.failure)
         except RemoteError as error:  # there is not even a line
