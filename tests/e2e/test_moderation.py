@@ -53,6 +53,11 @@ def files(deployment: Deployment) -> set[str]:
     return {path.parts[0] for path in blobs if (deployment.data_dir / "blobs" / path).is_file()} | unfinished
 
 
+def notes(service: Service, task_id: str) -> list[str]:
+    """The log of a task, as its owner reads it."""
+    return [entry["text"] for entry in service.get(f"/kf2v/v1/tasks/{task_id}").json["task"]["log"]]
+
+
 def test_the_owners_lists_work_from_the_first_start_and_while_it_runs(tmp_path: Path) -> None:
     with deployed(tmp_path, workers=1) as deployment:
         service = deployment.start()
@@ -131,8 +136,13 @@ def test_a_caller_may_wish_for_inspection_of_the_film(tmp_path: Path, header: st
 def test_a_classifier_in_trouble_lets_pass_and_the_log_says_so(tmp_path: Path, act: Act) -> None:
     settings = {"moderation_timeout": "0.6", "moderation_output_every": "149"}
     with supervised(tmp_path, act, **settings) as (deployment, _):
-        assert ended(deployment.start())["output"]["task_status"] == "SUCCEEDED"
+        service = deployment.start()
+        output = ended(service)["output"]
+        assert output["task_status"] == "SUCCEEDED"
         until("it is told", lambda: any("moderation did not decide" in line for line in deployment.log))
+        parts = ("the prompt", "the first frame", "the last frame", "a frame of the video")
+        undecided = [f"Moderation (http) could not decide on {part}, so it passed." for part in parts]
+        assert [text for text in notes(service, output["task_id"]) if text.startswith("Moderation")] == undecided
 
 
 def test_a_classifier_in_trouble_fails_what_it_was_asked_about_where_the_owner_wants_that(tmp_path: Path) -> None:
@@ -145,6 +155,8 @@ def test_a_classifier_in_trouble_fails_what_it_was_asked_about_where_the_owner_w
         assert (refused.status, refused.json["code"]) == (500, "InternalError")
         output = ended(service)["output"]
         assert (output["task_status"], output["code"]) == ("FAILED", "InternalError")
+        undecided = "Moderation (http) could not decide on the first frame, so it did not pass."
+        assert undecided in notes(service, output["task_id"])
 
 
 def test_a_drain_does_not_wait_for_a_classifier_that_hangs(tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from kf2v.blobs import Blobs
 from kf2v.catalog.models import AREAS, MODELS, Model
 from kf2v.clock import Clock
 from kf2v.errors import ApiError, InvalidMediaUrl, InvalidParameter
+from kf2v.moderation import Note
+from kf2v.moderation.panel import unheard
 from kf2v.net.guard import AllowedHosts
 from kf2v.store import Store
 from kf2v.tasks import Failure, FrameSource, Job, Task
@@ -51,13 +53,28 @@ class Admission:
     callback_hosts: AllowedHosts
     draw_seed: Callable[[], int] = random_seed
 
-    async def admit(self, submission: Submission, caller: Caller, envelope: Envelope) -> Task:
-        """The task to insert; its uploaded and inline frames are kept or found already.
+    async def inspect(self, submission: Submission, caller: Caller, envelope: Envelope, note: Note = unheard) -> None:
+        """Before ``admit``, because it may take long. ``note`` hears what the task's owner may like to know.
 
-        Raises DataInspectionFailed for a prompt that moderation does not let pass, ModelAccessDenied for a model that
-        is not for this caller, and InvalidParameter for what cannot be done; in ``cloud`` validation the mistake
-        becomes the task's flaw, except for an unknown model, which the cloud refuses at submission as well, and for an
-        unusable callback, of which nobody could hear otherwise.
+        Raises DataInspectionFailed for a prompt that moderation does not let pass, and ModelAccessDenied; what is
+        wrong with a submission otherwise is left to ``admit``.
+        """
+        model = granted_model(submission.model, caller)
+        wished = inspection.parse(envelope.inspection)
+        try:
+            for rule in RULES:
+                rule(submission, model)
+        except InvalidParameter:
+            return
+        await self.reading.read(submission.prompt, model=model.name, wished=wished, note=note)
+
+    async def admit(self, submission: Submission, caller: Caller, envelope: Envelope) -> Task:
+        """The task to insert, of a submission that was inspected; its uploaded and inline frames are kept or found
+        already.
+
+        Raises ModelAccessDenied for a model that is not for this caller, and InvalidParameter for what cannot be done;
+        in ``cloud`` validation the mistake becomes the task's flaw, except for an unknown model, which the cloud
+        refuses at submission as well, and for an unusable callback, of which nobody could hear otherwise.
         """
         model = granted_model(submission.model, caller)
         wished = inspection.parse(envelope.inspection)
@@ -69,7 +86,6 @@ class Admission:
         try:
             for rule in RULES:
                 rule(submission, model)
-            await self.reading.read(submission.prompt, model=model.name, wished=wished)
             first = await self._source("first", submission.first_frame, task_id, caller, model)
             last = await self._source("last", submission.last_frame, task_id, caller, model)
         except ApiError as error:

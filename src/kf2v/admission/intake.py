@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
+import structlog
+
 from kf2v.admission.admit import Admission
 from kf2v.admission.keys import Caller
 from kf2v.admission.limits import Limits
@@ -21,6 +23,9 @@ REMEMBERED = 24 * HOUR
 KEY_LIMIT = 255
 #: seconds that a caller may ask to be kept waiting, as the vendor has them
 WAITS = (3, 120)
+
+
+log = structlog.get_logger(__name__)
 
 
 def _nothing() -> WeakValueDictionary[tuple[str, str], asyncio.Lock]:
@@ -47,8 +52,8 @@ class Intake:
     async def take(self, submission: Submission, caller: Caller, envelope: Envelope) -> str:
         """The id of the task that now waits, or of the one that came under the same ``Idempotency-Key`` before.
 
-        Raises what ``Admission.admit`` raises, InvalidParameter, IdempotencyConflict, RateExceeded and QuotaExceeded;
-        nothing of a refused submission is kept or counted.
+        Raises what ``Admission.inspect`` and ``admit`` raise, InvalidParameter, IdempotencyConflict, RateExceeded and
+        QuotaExceeded; nothing of a refused submission is kept or counted.
         """
         once = _once(envelope, self.clock.now())
         if once is None:
@@ -59,7 +64,9 @@ class Intake:
             return known or await self._new(submission, caller, envelope, once)
 
     async def _new(self, submission: Submission, caller: Caller, envelope: Envelope, once: Once | None) -> str:
+        notes = list[str]()
         async with self.limits.turn(caller.account, submission.model, patience=_patience(envelope)) as count:
+            await self.admission.inspect(submission, caller, envelope, notes.append)
             task = await self.admission.admit(submission, caller, envelope)
             try:
                 task_id = await self._insert(task, once)
@@ -69,6 +76,7 @@ class Intake:
             if task_id == task.id:
                 self.taken(task)
                 await count()
+                await self._write_down(task, notes)
             else:
                 await self.admission.discard(task.job.first, task.job.last)
         return task_id
@@ -93,6 +101,14 @@ class Intake:
             raise QuotaExceeded(
                 f"{QuotaExceeded.sentence} {room} tasks of {task.job.model} may wait, and as many do."
             ) from error
+
+    async def _write_down(self, task: Task, notes: list[str]) -> None:
+        """Nothing of this may keep a promise that is made from being answered."""
+        try:
+            for text in notes:
+                await self.store.note(task.id, text, now=self.clock.now())
+        except Exception:
+            log.exception("a task's owner could not be told", task_id=task.id)
 
 
 def _once(envelope: Envelope, now: int) -> Once | None:

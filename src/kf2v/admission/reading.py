@@ -5,8 +5,8 @@ import threading
 from collections.abc import Collection
 from concurrent.futures import Future
 
-from kf2v.moderation import Exhibit
-from kf2v.moderation.panel import Panel
+from kf2v.moderation import Exhibit, Note
+from kf2v.moderation.panel import Panel, unheard
 from kf2v.tasks.job import Side
 
 #: prompts that are read at the same time
@@ -24,9 +24,9 @@ class Reading:
         self._patience = patience
         self._places = asyncio.Semaphore(at_once)
 
-    async def read(self, prompt: str, *, model: str, wished: Collection[Side]) -> None:
+    async def read(self, prompt: str, *, model: str, wished: Collection[Side], note: Note = unheard) -> None:
         """Raises DataInspectionFailed for a prompt that may not pass, InternalError where nobody could decide and the
-        owner wants that to count."""
+        owner wants that to count; elsewhere ``note`` hears of it, in another thread."""
         exhibit = Exhibit(side="input", part="prompt", model=model)
         if not prompt or not self._panel.reads("input", wished):
             return
@@ -35,21 +35,21 @@ class Reading:
                 await self._places.acquire()
         except TimeoutError:
             busy = f"too many prompts were waiting for it for {self._patience:g} s"
-            await asyncio.wrap_future(self._begun(prompt, exhibit, busy))
+            await asyncio.wrap_future(self._begun(prompt, exhibit, note, busy))
             return
         try:
-            await asyncio.wrap_future(self._begun(prompt, exhibit))
+            await asyncio.wrap_future(self._begun(prompt, exhibit, note))
         finally:
             self._places.release()
 
-    def _begun(self, prompt: str, exhibit: Exhibit, busy: str = "") -> Future[None]:
+    def _begun(self, prompt: str, exhibit: Exhibit, note: Note, busy: str = "") -> Future[None]:
         """In a thread that no shutdown waits for, unlike those of a pool."""
         outcome = Future[None]()
         outcome.set_running_or_notify_cancel()
 
         def read() -> None:
             try:
-                outcome.set_result(self._panel.read(prompt, exhibit, lambda: None, busy=busy))
+                outcome.set_result(self._panel.read(prompt, exhibit, lambda: None, note, busy=busy))
             except Exception as error:  # noqa: BLE001  whoever waits is told
                 outcome.set_exception(error)
 

@@ -335,6 +335,7 @@ def build_front(
     intake = Intake(admission=admission, limits=limits, store=store, clock=clock, taken=journal.publish)
     chains = Chains(reception=reception, admission=admission, intake=intake, desk=desk, vitals=vitals)
     forecast = Forecast(store, clock=clock, workers=workers_alive)
+    looking = 2 * settings.fetch_timeout + 2 * settings.moderation_timeout + 30
     previews = Previews(
         reception=reception,
         admission=admission,
@@ -342,8 +343,8 @@ def build_front(
         prices=prices,
         forecast=forecast,
         rehearsal=cache(lambda: build_rehearsal(settings)),
-        looking=Aside(at_once=2, waiting=16, seconds=2 * settings.fetch_timeout + 30),
-        rewriting=Aside(at_once=1, waiting=4, seconds=2 * settings.fetch_timeout + settings.rewrite_timeout + 30),
+        looking=Aside(at_once=2, waiting=16, seconds=looking),
+        rewriting=Aside(at_once=1, waiting=4, seconds=looking + settings.rewrite_timeout + settings.moderation_timeout),
         rewriter=settings.rewriter,
         on_failure=settings.rewrite_on_failure,
     )
@@ -514,7 +515,9 @@ def build_rehearsal(settings: Settings) -> "Rehearsal":
     """What can be known of a video before it is made."""
     from kf2v.pipeline.rehearsal import Rehearsal
 
-    return Rehearsal(fetcher=_fetcher(settings), rewriter=REWRITERS[settings.rewriter](settings))
+    return Rehearsal(
+        fetcher=_fetcher(settings), rewriter=REWRITERS[settings.rewriter](settings), panel=build_panel(settings)
+    )
 
 
 def build_panel(settings: Settings) -> Panel:

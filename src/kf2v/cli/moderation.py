@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -15,7 +16,11 @@ from kf2v.cli.terminal import CommandFailed, give, give_json, give_table
 
 if TYPE_CHECKING:
     from kf2v.moderation import Moderator, Objection
+    from kf2v.settings import Settings
     from kf2v.video import Frame
+
+#: nobody writes a prompt like this
+_NAME = re.compile(r"\S+\.(?:jpe?g|png|webp|bmp|tiff?)", re.IGNORECASE)
 
 app = typer.Typer(
     help="Forbid pictures, and see what moderation says.", callback=help_alone, invoke_without_command=True
@@ -26,12 +31,15 @@ app = typer.Typer(
 def hash_pictures(
     pictures: Annotated[list[Path], typer.Argument(metavar="PICTURE…", help="Picture files.")],
     rights: Annotated[bool, typer.Option("--ip", help="Forbidden because somebody else has rights to them.")] = False,
+    add: Annotated[bool, typer.Option("--add", help="Put the lines into the list as well.")] = False,
     as_json: AsJson = False,
+    data_dir: DataDir = None,
 ) -> None:
     """Print a line per picture for moderation/pictures.txt in the data directory.
 
-    Append them there; a running server sees them at once.
+    With --add they are put there; a running server sees them at once.
     """
+    settings = read_settings(data_dir=data_dir)
     from kf2v.moderation.lists.pictures import hash_of, says_enough
     from kf2v.moderation.lists.words import RIGHTS
 
@@ -41,11 +49,14 @@ def hash_pictures(
         if not says_enough(hash_):
             raise CommandFailed("PlainPicture", f"{path} is so plain that it would be found in too many others")
         found.append((f"{hash_:016x}", path))
+    lines = [f"{RIGHTS + ' ' if rights else ''}{hash_} {path.name}" for hash_, path in found]
+    if add:
+        _add(lines, settings)
     if as_json:
         give_json({"pictures": [{"hash": hash_, "picture": str(path), "ip": rights} for hash_, path in found]})
         return
-    for hash_, path in found:
-        give(f"{RIGHTS + ' ' if rights else ''}{hash_} {path.name}")
+    for line in lines:
+        give(line)
 
 
 @app.command()
@@ -102,11 +113,32 @@ def _side(stage: str) -> Literal["input", "output"]:
             raise CommandFailed("Usage", f"--stage should be input or output, not {stage!r}")
 
 
-def _is_file(what: str) -> bool:
+def _add(lines: list[str], settings: Settings) -> None:
+    """Append ``lines`` to the list of pictures, which is laid out if there is none."""
+    from kf2v import assembly
+    from kf2v.moderation.lists import PICTURES
+
     try:
-        return Path(what).is_file()
+        assembly.prepare_data_dir(settings)
+        # also where nobody asks them yet
+        assembly.lay_out_lists(settings.model_copy(update={"moderation": ("lists",)}))
+        with (settings.moderation_dir / PICTURES).open("ab+") as file:
+            file.seek(max(0, file.tell() - 1))
+            between = b"" if file.read(1) in (b"", b"\n") else b"\n"
+            file.write(between + "".join(f"{line}\n" for line in lines).encode())
+    except OSError as error:
+        raise CommandFailed("Usage", f"{settings.moderation_dir / PICTURES} cannot be written: {error}") from error
+
+
+def _is_file(what: str) -> bool:
+    """Raises CommandFailed for what is surely meant to be a picture and is not there."""
+    try:
+        there = Path(what).is_file()
     except (OSError, ValueError):  # a prompt too long or too odd to be a path
         return False
+    if not there and _NAME.fullmatch(what):
+        raise CommandFailed("Usage", f"there is no file {what}")
+    return there
 
 
 def _frame(path: Path) -> Frame:

@@ -5,17 +5,18 @@ on all of them.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from kf2v.video import Clip, Frame
+if TYPE_CHECKING:
+    from kf2v.video import Clip, Frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
     """What an engine is given: both frames fitted to the output size already (same shape, sides multiples of 16)."""
 
-    first: Frame
-    last: Frame
+    first: "Frame"
+    last: "Frame"
     #: as the rewriter left it; may be empty
     prompt: str
     negative_prompt: str
@@ -39,7 +40,7 @@ class Watch(Protocol):
         """A sentence for the task's owner, about something that is not as was asked for."""
         ...
 
-    def show(self, preview: Frame) -> None:
+    def show(self, preview: "Frame") -> None:
         """A rough picture of what is coming, of any size; for eyes only, and free to be thrown away."""
         ...
 
@@ -64,4 +65,4 @@ class Engine(Protocol):
 
     name: str
 
-    def generate(self, scene: Scene, watch: Watch) -> Clip: ...
+    def generate(self, scene: Scene, watch: Watch) -> "Clip": ...

@@ -4,11 +4,14 @@ Failures are not hidden: only EngineUnavailable calls the other in, never work t
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import structlog
 
 from kf2v.engines import Engine, EngineUnavailable, Scene, Watch
-from kf2v.video import Clip
+
+if TYPE_CHECKING:
+    from kf2v.video import Clip
 
 log = structlog.get_logger(__name__)
 
@@ -23,7 +26,7 @@ class Standby:
         self._make = other
         self._other: Engine | None = None
 
-    def generate(self, scene: Scene, watch: Watch) -> Clip:
+    def generate(self, scene: Scene, watch: Watch) -> "Clip":
         """Raises EngineUnavailable if neither can."""
         try:
             return self._engine.generate(scene, watch)

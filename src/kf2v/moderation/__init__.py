@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Part: TypeAlias = Literal["prompt", "actual_prompt", "first_frame", "last_frame", "preview", "frame"]
 #: called while somebody is waited for, at least once a second; may raise to end it
 Tick: TypeAlias = Callable[[], None]
+#: told a sentence for the task's owner, about something that is not as was asked for
+Note: TypeAlias = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 import structlog
 
 from kf2v.errors import DataInspectionFailed, InternalError, IPInfringementSuspect
-from kf2v.moderation import Exhibit, Moderator, Objection, Tick, Undecided
+from kf2v.moderation import Exhibit, Moderator, Note, Objection, Part, Tick, Undecided
 from kf2v.tasks.job import Side
 
 if TYPE_CHECKING:
@@ -22,7 +22,21 @@ REFUSALS: dict[tuple[Side, str], tuple[type[DataInspectionFailed], str]] = {
     ("output", "ip"): (DataInspectionFailed, "Output data is suspected of being involved in IP infringement"),
 }
 
+NAMES: dict[Part, str] = {
+    "prompt": "the prompt",
+    "actual_prompt": "the rewritten prompt",
+    "first_frame": "the first frame",
+    "last_frame": "the last frame",
+    "preview": "a preview",
+    "frame": "a frame of the video",
+}
+
 log = structlog.get_logger(__name__)
+
+
+def unheard(text: str) -> None:
+    """A Note where there is no task."""
+    del text
 
 
 class Panel:
@@ -57,10 +71,10 @@ class Panel:
         """Whether a film's frame of this number, from 0, is to be looked at; the first and the last always are."""
         return number % self._every == 0 or number == of - 1
 
-    def read(self, text: str, exhibit: Exhibit, tick: Tick, *, busy: str = "") -> None:
+    def read(self, text: str, exhibit: Exhibit, tick: Tick, note: Note = unheard, *, busy: str = "") -> None:
         """Raises DataInspectionFailed for a text that may not pass, InternalError where that counts as undecided.
 
-        ``busy`` says why nobody elsewhere can be asked, if that is so.
+        ``note`` hears of what nobody could decide on. ``busy`` says why nobody elsewhere can be asked, if that is so.
         """
 
         def ask(one: Moderator) -> Objection | None:
@@ -69,39 +83,43 @@ class Panel:
             return one.read(text, exhibit, tick) if one.reads() else None
 
         if text.strip():
-            self._hear(exhibit, ask)
+            self._hear(exhibit, ask, note)
 
-    def look(self, picture: "Frame", exhibit: Exhibit, tick: Tick) -> None:
+    def look(self, picture: "Frame", exhibit: Exhibit, tick: Tick, note: Note = unheard) -> None:
         """Raises as ``read`` does."""
-        self._hear(exhibit, lambda one: one.look(picture, exhibit, tick) if one.looks() else None)
+        self._hear(exhibit, lambda one: one.look(picture, exhibit, tick) if one.looks() else None, note)
 
-    def _undecided(self, why: str, exhibit: Exhibit) -> None:
+    def _undecided(self, silent: dict[str, str], exhibit: Exhibit, note: Note) -> None:
+        """``silent`` says why, by moderator. Raises InternalError where that counts."""
         log.warning(
             "moderation did not decide",
             then=self._on_failure,
-            reason=why,
+            reason="; ".join(f"{name}: {why}" for name, why in silent.items()),
             part=exhibit.part,
             number=exhibit.number,
             task_id=exhibit.task_id,
         )
-        if self._on_failure == "fail":
+        passes = self._on_failure == "pass"
+        then = "so it passed" if passes else "so it did not pass"
+        note(f"Moderation ({', '.join(silent)}) could not decide on {NAMES[exhibit.part]}, {then}.")
+        if not passes:
             raise InternalError
 
     def _inspects(self, side: Side, wished: Collection[Side]) -> bool:
         return side in self._sides or side in wished
 
-    def _hear(self, exhibit: Exhibit, ask: Callable[[Moderator], Objection | None]) -> None:
-        silent: list[str] = []
+    def _hear(self, exhibit: Exhibit, ask: Callable[[Moderator], Objection | None], note: Note) -> None:
+        silent: dict[str, str] = {}
         for moderator in self._moderators:
             try:
                 objection = ask(moderator)
             except Undecided as error:
-                silent.append(f"{moderator.name}: {error}")
+                silent[moderator.name] = str(error)
                 continue
             if objection is not None:
                 raise _refusal(moderator, objection, exhibit)
         if silent:
-            self._undecided("; ".join(silent), exhibit)
+            self._undecided(silent, exhibit, note)
 
 
 def _refusal(moderator: Moderator, objection: Objection, exhibit: Exhibit) -> DataInspectionFailed:

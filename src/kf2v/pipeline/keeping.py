@@ -48,3 +48,13 @@ def _digest(path: Path) -> tuple[str, int]:
     """SHA-256 (hexadecimal) and length in bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size
+
+
+def forget(blobs: Blobs, lease: Lease) -> None:
+    """Delete what this attempt and those before it kept of the film; later ones answer for themselves."""
+    for folder in ("previews", "videos"):
+        prefix = f"{folder}/{lease.task_id}/"
+        for blob in list(blobs.walk(prefix)):
+            attempt = blob.key.removeprefix(prefix).partition("-")[0]
+            if attempt.isdecimal() and int(attempt) <= lease.attempt:
+                blobs.delete(blob.key)

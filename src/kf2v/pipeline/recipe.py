@@ -20,7 +20,7 @@ from kf2v.metering import usage_of
 from kf2v.moderation.panel import Panel
 from kf2v.pipeline.gathering import Fetches, Gathering
 from kf2v.pipeline.inspecting import exhibit
-from kf2v.pipeline.keeping import disk_trouble_told, keep, unfinished
+from kf2v.pipeline.keeping import disk_trouble_told, forget, keep, unfinished
 from kf2v.pipeline.progress import Progress
 from kf2v.rewriting import Rewriter
 from kf2v.tasks import Job, Lease, Outcome
@@ -77,7 +77,7 @@ class Recipe:
         try:
             return self._produced(lease, watch)
         except DataInspectionFailed:
-            self._forget(lease)
+            forget(self._blobs, lease)
             raise
 
     def _produced(self, lease: Lease, watch: "_Window") -> Outcome:
@@ -110,9 +110,9 @@ class Recipe:
         if not self._panel.looks("input", lease.job.inspect):
             return
         watch.report("moderate", 0.0)
-        self._panel.look(first, exhibit(lease, "first_frame"), watch.tick)
+        self._panel.look(first, exhibit(lease, "first_frame"), watch.tick, watch.note)
         watch.report("moderate", 0.5)
-        self._panel.look(last, exhibit(lease, "last_frame"), watch.tick)
+        self._panel.look(last, exhibit(lease, "last_frame"), watch.tick, watch.note)
         watch.report("moderate", 1.0)
 
     def _rewrite(self, lease: Lease, first: Frame, last: Frame, watch: "_Window") -> str | None:
@@ -132,7 +132,7 @@ class Recipe:
                 watch.note(f"The prompt was kept as it is, because it could not be rewritten: {reason}")
                 return prompt
         if actual != prompt and self._panel.reads("input", lease.job.inspect):
-            self._panel.read(actual, exhibit(lease, "actual_prompt"), watch.tick)
+            self._panel.read(actual, exhibit(lease, "actual_prompt"), watch.tick, watch.note)
         return actual
 
     def _generate(self, job: Job, scene: Scene, watch: Watch) -> Clip:
@@ -156,19 +156,10 @@ class Recipe:
         def passing() -> Iterator[Frame]:
             for number, frame in enumerate(clip.frames):
                 if self._panel.samples(number, of=COUNT):
-                    self._panel.look(frame, exhibit(lease, "frame", number), watch.tick)
+                    self._panel.look(frame, exhibit(lease, "frame", number), watch.tick, watch.note)
                 yield frame
 
         return replace(clip, frames=passing())
-
-    def _forget(self, lease: Lease) -> None:
-        """Delete what this attempt and those before it kept of the film; later ones answer for themselves."""
-        for folder in ("previews", "videos"):
-            prefix = f"{folder}/{lease.task_id}/"
-            for blob in list(self._blobs.walk(prefix)):
-                attempt = blob.key.removeprefix(prefix).partition("-")[0]
-                if attempt.isdecimal() and int(attempt) <= lease.attempt:
-                    self._blobs.delete(blob.key)
 
     @contextmanager
     def _encoded(self, lease: Lease, clip: Clip, size: Size) -> Generator[Path]:
@@ -234,7 +225,7 @@ class _Window:
         if not self._panel.looks("output", self._lease.job.inspect):
             return True
         try:
-            self._panel.look(preview, exhibit(self._lease, "preview"), self.tick)
+            self._panel.look(preview, exhibit(self._lease, "preview"), self.tick, self.note)
         except ApiError:
             return False
         return True

@@ -3,11 +3,15 @@
 Makes nothing and keeps nothing; what it does, it does as ``recipe``.
 """
 
+from collections.abc import Collection
 from typing import Protocol
 
 from kf2v.catalog.models import AREAS
+from kf2v.moderation import Exhibit, Part
+from kf2v.moderation.panel import Panel
 from kf2v.pipeline.prepare import check_size, decode
 from kf2v.rewriting import Rewriter
+from kf2v.tasks.job import Side
 from kf2v.video import Frame, Size
 from kf2v.video.frames import fit, size_of
 from kf2v.video.size import output_size
@@ -23,11 +27,15 @@ class Fetches(Protocol):
 
 
 class Rehearsal:
-    """Blocking, and fit for several threads as far as ``fetcher`` and ``rewriter`` are."""
+    """Blocking, and fit for several threads as far as ``fetcher`` and ``rewriter`` are.
 
-    def __init__(self, *, fetcher: Fetches, rewriter: Rewriter) -> None:
+    What callers wish to be inspected beyond the usual is ``wished``.
+    """
+
+    def __init__(self, *, fetcher: Fetches, rewriter: Rewriter, panel: Panel) -> None:
         self._fetcher = fetcher
         self._rewriter = rewriter
+        self._panel = panel
 
     def fetch(self, url: str) -> bytes:
         """Raises FrameError."""
@@ -45,8 +53,25 @@ class Rehearsal:
         check_size(width, height)
         return output_size(width, height, area)
 
-    def rewrite(self, prompt: str, first: Frame, last: Frame) -> str:
-        """What a task would make of ``prompt``. Raises RewriteFailed, whatever a task would do about it."""
+    def inspect(self, frame: Frame, part: Part, *, model: str = "", wished: Collection[Side] = ()) -> None:
+        """Raises DataInspectionFailed for a frame that may not pass."""
+        if self._panel.looks("input", wished):
+            self._panel.look(frame, Exhibit(side="input", part=part, model=model), _alone)
+
+    def rewrite(self, prompt: str, first: Frame, last: Frame, *, model: str = "", wished: Collection[Side] = ()) -> str:
+        """What a task would make of ``prompt``; frames are inspected before they are shown to anybody, as there.
+
+        Raises RewriteFailed, whatever a task would do about it, and DataInspectionFailed.
+        """
+        self.inspect(first, "first_frame", model=model, wished=wished)
+        self.inspect(last, "last_frame", model=model, wished=wished)
         given = size_of(first)
         size = output_size(given.width, given.height, AREAS[_TIER])
-        return self._rewriter.rewrite(prompt, fit(first, size), fit(last, size), lambda _: None)
+        actual = self._rewriter.rewrite(prompt, fit(first, size), fit(last, size), lambda _: None)
+        if actual != prompt and self._panel.reads("input", wished):
+            self._panel.read(actual, Exhibit(side="input", part="actual_prompt", model=model), _alone)
+        return actual
+
+
+def _alone() -> None:
+    """Nobody can call it off."""

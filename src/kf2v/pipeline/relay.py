@@ -22,14 +22,14 @@ from kf2v.clock import SECOND, Clock
 from kf2v.engines.remote import NAME, Line, Remote
 from kf2v.engines.remote.pace import pauses
 from kf2v.engines.remote.verdict import Verdict, judge
-from kf2v.errors import AlgorithmError, OutOfOrder
+from kf2v.errors import AlgorithmError, DataInspectionFailed, OutOfOrder
 from kf2v.metering import usage_of
 from kf2v.moderation.panel import Panel
 from kf2v.net.dashscope import RemoteError, Standing
 from kf2v.pipeline.gathering import Fetches, Gathering, Picture
 from kf2v.pipeline.heeding import heeding, rest, taken
 from kf2v.pipeline.inspecting import exhibit
-from kf2v.pipeline.keeping import disk_trouble_told, keep, unfinished
+from kf2v.pipeline.keeping import disk_trouble_told, forget, keep, unfinished
 from kf2v.pipeline.orders import Order, Orders
 from kf2v.pipeline.prepare import recognise
 from kf2v.pipeline.progress import Progress
@@ -113,6 +113,9 @@ class Relay:
                     self._inspect_result(lease, path, actual_prompt, progress)
                     progress.report("keep", 0.0)
                     video = keep(self._blobs, lease, path, size)
+        except DataInspectionFailed:
+            forget(self._blobs, lease)
+            raise
         except _Refusal as refusal:
             return Outcome(failure=refusal.failure)
         except RemoteError as error:  # there is not even a line
@@ -159,19 +162,19 @@ class Relay:
         tick = partial(progress.report, "moderate", 0.0)
         tick()
         for part, picture in zip(("first_frame", "last_frame"), pictures, strict=True):
-            self._panel.look(picture.frame, exhibit(lease, part), tick)
+            self._panel.look(picture.frame, exhibit(lease, part), tick, progress.note)
 
     def _inspect_result(self, lease: Lease, path: Path, actual_prompt: str | None, progress: Progress) -> None:
         """Before anybody sees it. Raises DataInspectionFailed."""
         tick = partial(progress.report, "receive", 1.0)
         if actual_prompt is not None and self._panel.reads("input", lease.job.inspect):
-            self._panel.read(actual_prompt, exhibit(lease, "actual_prompt"), tick)
+            self._panel.read(actual_prompt, exhibit(lease, "actual_prompt"), tick, progress.note)
         if not self._panel.looks("output", lease.job.inspect):
             return
         for number, frame in enumerate(mp4.read_frames(path)):
             tick()
             if self._panel.samples(number, of=COUNT):
-                self._panel.look(frame, exhibit(lease, "frame", number), tick)
+                self._panel.look(frame, exhibit(lease, "frame", number), tick, progress.note)
 
     def _drawn_up(self, lease: Lease, pictures: tuple[Picture, Picture], line: Line, progress: Progress) -> Order:
         """The pictures lie at the far side, so that both sides see the same bytes; nothing is asked for yet."""

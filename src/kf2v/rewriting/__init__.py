@@ -5,9 +5,10 @@ leaves every word alone.
 """
 
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from kf2v.video import Frame
+if TYPE_CHECKING:
+    from kf2v.video import Frame
 
 #: told how much of the work is done, 0 … 1; may raise to end it
 Report: TypeAlias = Callable[[float], None]
@@ -23,4 +24,4 @@ class Rewriter(Protocol):
 
     name: str
 
-    def rewrite(self, prompt: str, first: Frame, last: Frame, report: Report) -> str: ...
+    def rewrite(self, prompt: str, first: "Frame", last: "Frame", report: Report) -> str: ...

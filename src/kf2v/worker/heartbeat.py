@@ -30,6 +30,7 @@ class Heartbeat:
         self._phase = ""
         self._progress = 0.0
         self._notes: list[str] = []
+        self._noted: set[str] = set()
         self._noting = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"heartbeat-{lease.task_id}", daemon=True)
@@ -45,9 +46,11 @@ class Heartbeat:
             raise Canceled
 
     def note(self, text: str) -> None:
-        """See ``engines.Watch``. Sent with the next beat."""
+        """See ``engines.Watch``. Sent with the next beat, and once, however often it is said."""
         with self._noting:
-            self._notes.append(text)
+            if text not in self._noted:
+                self._noted.add(text)
+                self._notes.append(text)
 
     def unsent(self) -> tuple[str, ...]:
         """What was noted and not sent yet, for whoever sends it now."""

@@ -1,11 +1,12 @@
 """The command line as a function: words in, exit code and both streams out."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import structlog
 from PIL import Image
 
 from endpoint import KEY, Endpoint
@@ -20,8 +21,8 @@ class Ran:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user with nothing configured, in an empty directory."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A user with nothing configured, in an empty directory. How commands set up the log ends with the test."""
     for name in list(os.environ):
         if name.startswith(("KF2V_", "DASHSCOPE_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
@@ -29,7 +30,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("kf2v.settings.FILES", (Path("kf2v.toml"), tmp_path / "config" / "config.toml"))
     monkeypatch.setenv("KF2V_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    yield tmp_path
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -48,6 +48,29 @@ def test_a_hashed_picture_is_a_line_of_the_list_and_then_refused(kf2v: Kf2v, lis
     assert [len(picture["hash"]) for picture in told["pictures"]] == [16, 16]
 
 
+@pytest.mark.parametrize("before", [None, "", "# mine", "# mine\n"])
+def test_hashes_are_added_to_the_list_whatever_is_there(
+    kf2v: Kf2v, home: Path, world: Path, before: str | None
+) -> None:
+    pictures = home / "data" / "moderation" / "pictures.txt"
+    if before is not None:
+        pictures.parent.mkdir(parents=True)
+        pictures.write_text(before)
+    ran = kf2v("moderation", "hash", "--add", "--ip", world)
+    assert ran.code == 0, ran.err
+    lines = pictures.read_text("utf-8").splitlines()
+    assert lines[-1] == ran.out.strip()
+    assert all(line.startswith("#") or not line for line in lines[:-1])
+    assert kf2v("moderation", "check", world).code == 10
+
+
+def test_a_picture_that_is_not_there_is_no_prompt(kf2v: Kf2v) -> None:
+    ran = kf2v("moderation", "check", "holiday/nosuch.JPG")
+    assert ran.code != 0
+    assert "there is no file holiday/nosuch.JPG" in ran.err
+    assert kf2v("moderation", "check", "make it look like photo.jpg").code == 0
+
+
 def test_texts_are_checked_as_prompts_are(kf2v: Kf2v, lists: Path) -> None:
     (lists / "words.txt").write_text("gore\nip: mickey mouse\n")
     assert kf2v("moderation", "check", "a cat").code == 0

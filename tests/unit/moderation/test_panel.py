@@ -134,18 +134,22 @@ def test_who_has_nothing_to_say_is_not_asked() -> None:
     assert asleep.asked == 0
 
 
-def test_what_nobody_decides_on_passes_with_a_line_in_the_log() -> None:
+def test_what_nobody_decides_on_passes_with_a_line_in_the_log_and_a_note() -> None:
+    panel, notes = Panel([Says(Undecided("it is down"), name="http")]), list[str]()
     with capture_logs() as told:
-        Panel([Says(Undecided("it is down"), name="http")]).look(PICTURE, prompt(), silent)
+        panel.look(PICTURE, prompt(), silent, notes.append)
     (line,) = told
     assert (line["log_level"], line["then"], line["reason"]) == ("warning", "pass", "http: it is down")
+    assert notes == ["Moderation (http) could not decide on the prompt, so it passed."]
 
 
 def test_what_nobody_decides_on_fails_where_the_owner_wants_that() -> None:
+    panel, notes = Panel([Says(Undecided("it is down"), name="http")], on_failure="fail"), list[str]()
     with pytest.raises(InternalError) as caught:
-        Panel([Says(Undecided("it is down"))], on_failure="fail").look(PICTURE, prompt(), silent)
+        panel.look(PICTURE, prompt(), silent, notes.append)
     assert (caught.value.status, caught.value.code) == (500, "InternalError")
     assert "down" not in caught.value.message
+    assert notes == ["Moderation (http) could not decide on the prompt, so it did not pass."]
 
 
 @pytest.mark.parametrize("on_failure", ["pass", "fail"])

@@ -28,6 +28,7 @@ def found(text: str, *lines: str) -> str | None:
         ("gore", "go\u200bre"),
         ("gore", "g\u00ado\ufe0fr\u2060e"),
         ("gore", "看gore视频"),
+        ("gore", "so_much_gore_"),
         ("mickey mouse", "Mickey\n  Mouse dances"),
         ("斩首", "他被斩首了"),
         ("米老鼠", "一只米老鼠在跳舞"),

@@ -44,7 +44,11 @@ class Log:
 
     def __init__(self, until: str | None = None) -> None:
         self.seen: list[str] = []
+        self.notes: list[str] = []
         self._until = until
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def report(self, phase: str, done: float) -> None:
         assert 0 <= done <= 1
@@ -548,6 +552,7 @@ def test_a_picture_that_may_not_pass_never_leaves(depot: Depot, part: Part) -> N
 
 def test_a_film_that_may_not_pass_is_not_kept(depot: Depot) -> None:
     depot.relay = depot.another(panel=Panel([Strict("frame")]))
+    depot.blobs.put(f"videos/{a_lease().task_id}/1-0badc0de.mp4", b"of an attempt that died before it was told")
     with pytest.raises(DataInspectionFailed, match="Output data"):
         depot.make()
     assert not [blob.key for blob in depot.blobs.walk("videos/")]

@@ -1,11 +1,11 @@
-"""The web server's own package stays light."""
+"""The web server's own package stays light, and so does what puts it together."""
 
 import subprocess
 import sys
 
 PROGRAM = """
 import importlib, pkgutil, sys
-import kf2v.server
+import kf2v.assembly, kf2v.server
 for module in pkgutil.walk_packages(kf2v.server.__path__, "kf2v.server."):
     importlib.import_module(module.name)
 print(*sys.modules)

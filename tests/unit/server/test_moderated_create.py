@@ -1,6 +1,7 @@
 """Prompts that moderation does not let pass, seen from outside; the last two with a service that takes its time."""
 
 import asyncio
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,42 @@ def test_polls_are_answered_while_a_classifier_is_waited_for(open_house: Open) -
             return answer.status_code
 
         assert house.run(polled()) == 200
+
+
+def test_an_undecided_prompt_is_in_the_log_of_its_task(open_house: Open) -> None:
+    with judging(Censor(Answers(status=404))) as censor:
+        house = open_house(**asking(censor))
+        task_id = house.created()
+        again = house.created(headers={"Idempotency-Key": "k"})
+        assert house.created(headers={"Idempotency-Key": "k"}) == again
+    for one in (task_id, again):
+        (line,) = house.call("GET", f"/kf2v/v1/tasks/{one}").json()["task"]["log"]
+        assert line["text"] == "Moderation (http) could not decide on the prompt, so it passed."
+
+
+def test_an_account_with_limits_has_its_prompts_read_side_by_side(open_house: Open) -> None:
+    together = threading.Barrier(2, timeout=20)
+
+    def both(heard: Any) -> Answers:
+        together.wait()
+        return says("pass")
+
+    with judging(Censor(both)) as censor:
+        house = open_house(**asking(censor, limits="cloud"))
+
+        async def pair() -> list[int]:
+            return await asyncio.gather(_create(house), _create(house))
+
+        assert house.run(pair()) == [200, 200]
+        assert house.create().status_code == 429
+        assert len(censor.heard) == 2
+
+
+def test_what_is_refused_by_moderation_counts_for_nothing(open_house: Open, words: Path) -> None:
+    house = open_house(limits="cloud")
+    for _ in range(5):
+        assert told(house.create(submission(input__prompt="gore"), headers={"Idempotency-Key": "k"})) == INAPPROPRIATE
+    house.created(headers={"Idempotency-Key": "k"})
 
 
 def test_prompts_that_find_no_moderator_free_in_time_are_undecided(open_house: Open) -> None:

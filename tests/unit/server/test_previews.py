@@ -10,6 +10,8 @@ import httpx2
 import pytest
 from PIL import Image
 
+from censor import KEY as CENSOR_KEY
+from censor import Answers, Censor, Heard, judging, says
 from gallery import open_gallery
 from house import House, Open, picture, submission
 from kf2v.admission.keys import Scope
@@ -266,6 +268,39 @@ def test_a_language_model_is_previewed_and_shown_both_frames(open_house: Open) -
         told = ask(house, REWRITE, shot(input__prompt="A ball rolls."))
         assert (told["actual_prompt"], told["rewriter"]) == (answer, "openai")
         assert [len(heard.pictures) for heard in model.heard] == [2]
+
+
+def test_frames_are_inspected_where_they_are_looked_at(open_house: Open) -> None:
+    def blocks(heard: Heard) -> Answers:
+        return says("ip" if heard.body["part"] == "last_frame" else "pass")
+
+    with judging(Censor(blocks)) as censor:
+        house = open_house(moderation="http", moderation_url=censor.url, moderation_api_key=CENSOR_KEY)
+        assert [mistake["code"] for mistake in mistakes(house, shot(), "?frames=true")] == ["IPInfringementSuspect"]
+        assert refused(house, REWRITE, shot())["code"] == "IPInfringementSuspect"
+        assert ask(house, VALIDATE, shot())["valid"] is True
+
+
+def test_a_blocked_frame_is_not_shown_to_a_language_model_nor_its_blocked_words_to_the_caller(open_house: Open) -> None:
+    def blocks(heard: Heard) -> Answers:
+        return says("inappropriate" if "gore" in heard.text or heard.body["part"] == blocked else "pass")
+
+    blocked = "first_frame"
+    with judging(Censor(blocks)) as censor, listening(LanguageModel(Says(text="gore everywhere"))) as model:
+        house = open_house(
+            moderation="http",
+            moderation_url=censor.url,
+            moderation_api_key=CENSOR_KEY,
+            rewriter="openai",
+            rewrite_base_url=model.base_url,
+            rewrite_model="m",
+            rewrite_api_key=KEY,
+        )
+        assert refused(house, REWRITE, shot())["code"] == "DataInspectionFailed"
+        assert model.heard == []
+        blocked = "nothing"
+        assert refused(house, REWRITE, shot())["code"] == "DataInspectionFailed"
+        assert len(model.heard) == 1
 
 
 @pytest.mark.parametrize("on_failure", ["keep", "fail"])

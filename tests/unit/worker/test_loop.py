@@ -344,6 +344,7 @@ def test_what_is_noted_travels_with_the_next_word_and_once() -> None:
         while lease.attempt == 1 and not book.notes:
             time.sleep(0.001)
         watch.note(f"second of {lease.attempt}")
+        watch.note(f"first of {lease.attempt}")
         return MADE
 
     run(book, Bench(notes))

@@ -49,7 +49,7 @@ class KeptList(Generic[Entry]):
         except FileNotFoundError:
             return ()
         except OSError as error:
-            raise Undecided(f"{self._path} cannot be read: {error.strerror}") from error
+            raise Undecided(f"{self._path.name} cannot be read: {error.strerror}") from error
 
     def empty(self) -> bool:
         """Whether there is surely nothing in it; a file that was not read yet may have something."""

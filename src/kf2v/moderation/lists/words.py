@@ -27,7 +27,7 @@ _INVISIBLE = regex.compile(r"[\p{Cf}\p{Variation_Selector}\p{Default_Ignorable_C
 _SPACES = regex.compile(r"\s+")
 #: letters that do not end a word written in these scripts, or in front of them
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
-_LETTER = rf"[[\w]--[{_UNSPACED}]]"
+_LETTER = rf"[[\w]--[_{_UNSPACED}]]"
 _IS_LETTER = regex.compile(_LETTER, regex.V1)
 
 

@@ -39,7 +39,8 @@ from kf2v.server.reception import Reception
 from kf2v.server.routes import EXT
 from kf2v.server.routing import Route
 from kf2v.server.v1.create import BODY_LIMIT
-from kf2v.tasks import Task
+from kf2v.tasks import Job, Task
+from kf2v.tasks.job import Side
 from kf2v.wire import Envelope, Submission
 from kf2v.wire.v1 import create
 from kf2v.wire.v1.fields import misfit, missing
@@ -136,8 +137,8 @@ class Previews:
         for flaw in examined.flaws:
             _note(mistakes, flaw)
         submission = replace(examined.submission, flaw=None)
-        model = await self._judge(submission, caller, exchange, mistakes)
-        seen = await self._look_at(submission, caller, model, mistakes, look=look)
+        model, wished = await self._judge(submission, caller, exchange, mistakes)
+        seen = await self._look_at(submission, caller, model, mistakes, look=look, wished=wished)
         if mistakes:
             return _refused(exchange, mistakes)
         assert model is not None
@@ -156,7 +157,7 @@ class Previews:
         told: dict[str, object] = {"prompt": submission.prompt, "actual_prompt": submission.prompt}
         told |= {"rewriter": self._rewriter, "rewritten": True}
         try:
-            told["actual_prompt"] = await self._rewriting.run(partial(self._rewritten, submission.prompt, first, last))
+            told["actual_prompt"] = await self._rewriting.run(partial(self._rewritten, task.job, first, last))
         except RewriteFailed as error:
             reason = str(error.__cause__ or error)
             log.warning("prompt was not rewritten", request_id=exchange.request_id, reason=reason)
@@ -165,8 +166,8 @@ class Previews:
             told["rewritten"] = False
         return reply(exchange, told)
 
-    def _rewritten(self, prompt: str, first: "Callable[[], Frame]", last: "Callable[[], Frame]") -> str:
-        return self._rehearsal().rewrite(prompt, first(), last())
+    def _rewritten(self, job: Job, first: "Callable[[], Frame]", last: "Callable[[], Frame]") -> str:
+        return self._rehearsal().rewrite(job.prompt, first(), last(), model=job.model, wished=job.inspect)
 
     async def _admitted(self, examined: create.Examined, caller: Caller, exchange: Exchange) -> Task:
         """The task that a submission with these fields would become, its frames left out. Raises ApiError."""
@@ -181,19 +182,20 @@ class Previews:
     async def _rehearse_admission(self, submission: Submission, caller: Caller, exchange: Exchange) -> Task:
         """Frames are left out because admission would keep them."""
         bare = replace(submission, first_frame=_SOMEWHERE, last_frame=_SOMEWHERE)
+        await self._admission.inspect(bare, caller, _envelope(exchange))
         return await self._admission.admit(bare, caller, _envelope(exchange))
 
     async def _judge(
         self, submission: Submission, caller: Caller, exchange: Exchange, mistakes: list[Mistake]
-    ) -> Model | None:
-        """Rules and rights; the model, if there is one of that name."""
+    ) -> tuple[Model | None, tuple[Side, ...]]:
+        """Rules and rights; the model, if there is one of that name, and what the caller wishes to be inspected."""
         if not submission.model:
-            return None
+            return None, ()
         try:
             model = model_of(caller.region, submission.model)
         except InvalidParameter as error:
             _note(mistakes, error)
-            return None
+            return None, ()
         for rule in RULES:
             try:
                 rule(submission, model)
@@ -201,13 +203,21 @@ class Previews:
                 _note(mistakes, error)
                 submission = replace(submission, resolution=None)
         try:
-            await self._rehearse_admission(submission, caller, exchange)
+            task = await self._rehearse_admission(submission, caller, exchange)
         except ApiError as error:
             _note(mistakes, error)
-        return model
+            return model, ()
+        return model, task.job.inspect
 
     async def _look_at(
-        self, submission: Submission, caller: Caller, model: Model | None, mistakes: list[Mistake], *, look: bool
+        self,
+        submission: Submission,
+        caller: Caller,
+        model: Model | None,
+        mistakes: list[Mistake],
+        *,
+        look: bool,
+        wished: tuple[Side, ...],
     ) -> "Mapping[str, Size]":
         """Sizes of both frames if ``look`` says so; without it, whether those that were sent or uploaded are there."""
         seen: dict[str, Size] = {}
@@ -218,7 +228,7 @@ class Previews:
             try:
                 picture = await self._picture(which, reference, caller, model)
                 if look:
-                    seen[which] = await self._looking.run(partial(self._measured, picture))
+                    seen[which] = await self._looking.run(partial(self._inspected, picture, which, model, wished))
                 elif is_data(reference):
                     await self._looking.run(partial(decode_data, field, reference))
             except ApiError as error:
@@ -239,6 +249,12 @@ class Previews:
 
     def _measured(self, picture: "Callable[[], Frame]") -> "Size":
         return self._rehearsal().size_of_frame(picture())
+
+    def _inspected(self, picture: "Callable[[], Frame]", which: str, model: Model, wished: tuple[Side, ...]) -> "Size":
+        frame = picture()
+        part = "first_frame" if which == "first" else "last_frame"
+        self._rehearsal().inspect(frame, part, model=model.name, wished=wished)
+        return self._rehearsal().size_of_frame(frame)
 
     def _size_at(self, width: int, height: int, area: int) -> "Size":
         return self._rehearsal().size_of_video(width, height, area)
