@@ -48,6 +48,32 @@ def listed(service: Service) -> list[dict[str, Any]]:
     return service.get("/api/v1/tasks?page_size=100").json["data"]
 
 
+def statuses(deployment: Deployment) -> list[str]:
+    """Of every task the server has, newest first."""
+    return [row["status"] for row in listed(deployment.service())]
+
+
+def forwarded(near: Deployment) -> dict[str, str]:
+    """The far side's id of every task that was forwarded, by the id here."""
+    notes = near.data_dir.glob("blobs/remote/*/task")
+    return {note.parent.name: note.read_text() for note in notes}
+
+
+def stop(service: Service, task_id: str) -> None:
+    """Cancel a task, running or not."""
+    reply = service.request("POST", f"/kf2v/v1/tasks/{task_id}/cancel")
+    assert (reply.status, reply.json["task"]["task_status"]) == (200, "CANCELED")
+
+
+def log_of(service: Service, task_id: str) -> list[str]:
+    """What its owner is told of the task."""
+    return [line["text"] for line in service.get(f"/kf2v/v1/tasks/{task_id}").json["task"]["log"]]
+
+
+def breakers(service: Service) -> dict[str, str]:
+    return {row["engine"]: row["breaker"] for row in service.get("/kf2v/v1/engines").json["engines"]}
+
+
 def held(home: Path) -> tuple[str, Path]:
     """A prompt that keeps the far worker at work until the file is there."""
     file = home / "go"
@@ -57,10 +83,12 @@ def held(home: Path) -> tuple[str, Path]:
 def test_a_forwarded_task_is_the_far_ones_video_byte_for_byte(tmp_path: Path) -> None:
     with pair(tmp_path) as (near, far):
         service = near.start()
-        told = service.finish(submitted(service, prompt_extend=True, watermark=True))
+        task_id = submitted(service, prompt_extend=True, watermark=True)
+        told = service.finish(task_id)
         assert told["output"]["task_status"] == "SUCCEEDED", told
         assert told["usage"] == {"video_duration": 5, "video_count": 1, "SR": 480}
         (row,) = listed(far.service())
+        assert f"Forwarded as {row['task_id']}." in log_of(service, task_id)
         there = far.service().task(row["task_id"])["output"]
         assert told["output"]["actual_prompt"] == there["actual_prompt"]
         assert told["output"]["orig_prompt"] == there["orig_prompt"] == "a ball rolls"
@@ -110,6 +138,55 @@ def test_a_near_server_that_is_killed_in_the_middle_goes_on_with_the_same_far_ta
         for task_id in task_ids:
             assert service.finish(task_id)["output"]["task_status"] == "SUCCEEDED"
         assert len(listed(far.service())) == 3
+
+
+def test_what_is_canceled_here_is_canceled_there_while_it_waits_there_and_frees_its_worker(tmp_path: Path) -> None:
+    with pair(tmp_path) as (near, far):
+        prompt, go = held(tmp_path)
+        service = near.start()
+        for _ in range(2):
+            submitted(service, prompt)
+        until("one of two is worked on", lambda: statuses(far) == ["PENDING", "RUNNING"])
+        until("both are known here", lambda: len(forwarded(near)) == 2)
+        here = {far_id: task_id for task_id, far_id in forwarded(near).items()}
+        there = {row["status"]: row["task_id"] for row in listed(far.service())}
+        (relay,) = near.workers()
+        stop(service, here[there["PENDING"]])
+        until("it is canceled there", lambda: statuses(far) == ["CANCELED", "RUNNING"])
+        stop(service, here[there["RUNNING"]])
+        others = [submitted(service, prompt) for _ in range(2)]
+        until("both workers are free for others", lambda: len(forwarded(near)) == 4)
+        assert statuses(far).count("RUNNING") == 1
+        go.touch()
+        for task_id in others:
+            assert service.finish(task_id)["output"]["task_status"] == "SUCCEEDED"
+        assert sorted(statuses(far)) == ["CANCELED", *["SUCCEEDED"] * 3]
+        assert service.get("/kf2v/v1/usage").json["totals"]["videos"] == 2
+        assert len(list(near.data_dir.glob("blobs/videos/*/*"))) == 2
+        assert near.workers() == [relay]
+
+
+def test_a_far_server_that_hangs_keeps_no_worker_whose_task_is_canceled(tmp_path: Path) -> None:
+    with pair(tmp_path) as (near, far):
+        prompt, go = held(tmp_path)
+        service = near.start()
+        task_ids = [submitted(service, prompt) for _ in range(2)]
+        until("both are known here", lambda: len(forwarded(near)) == 2)
+        (relay,) = near.workers()
+        far.process.send_signal(signal.SIGSTOP)
+        try:
+            time.sleep(3.0)  # so that both are waiting for an answer
+            for task_id in task_ids:
+                stop(service, task_id)
+                other = submitted(service, prompt)
+                until("another gets its worker", lambda task=other: service.task(task)["output"]["task_status"] == "RUNNING")
+                time.sleep(2.0)  # longer than a worker is given
+        finally:
+            far.process.send_signal(signal.SIGCONT)
+        assert near.workers() == [relay]
+        go.touch()
+        assert service.finish(other)["output"]["task_status"] == "SUCCEEDED"
+        assert len(listed(far.service())) == 4
 
 
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP])
