@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,10 @@ def stop(service: Service, task_id: str) -> None:
     """Cancel a task, running or not."""
     reply = service.request("POST", f"/kf2v/v1/tasks/{task_id}/cancel")
     assert (reply.status, reply.json["task"]["task_status"]) == (200, "CANCELED")
+
+
+def is_running(service: Service, task_id: str) -> bool:
+    return service.task(task_id)["output"]["task_status"] == "RUNNING"
 
 
 def log_of(service: Service, task_id: str) -> list[str]:
@@ -179,7 +184,10 @@ def test_a_far_server_that_hangs_keeps_no_worker_whose_task_is_canceled(tmp_path
             for task_id in task_ids:
                 stop(service, task_id)
                 other = submitted(service, prompt)
-                until("another gets its worker", lambda task=other: service.task(task)["output"]["task_status"] == "RUNNING")
+                until(
+                    "another gets its worker",
+                    partial(is_running, service, other),
+                )
                 time.sleep(2.0)  # longer than a worker is given
         finally:
             far.process.send_signal(signal.SIGCONT)
@@ -220,15 +228,25 @@ def test_without_the_far_side_another_engine_makes_it_and_it_is_left_out_for_a_w
     outage = {"fallback_engine": "still", "remote_patience": "0", "breaker_failures": "1", "breaker_cooldown": "5"}
     with pair(tmp_path, **outage) as (near, far):
         service = near.start()
+        assert breakers(service) == {"remote": "closed", "still": "closed"}
         far.kill()
-        assert service.finish(submitted(service))["output"]["task_status"] == "SUCCEEDED"
+        task_id = submitted(service)
+        assert service.finish(task_id)["output"]["task_status"] == "SUCCEEDED"
+        assert "remote cannot make this, still does." in log_of(service, task_id)
+        assert far.url not in service.get(f"/kf2v/v1/tasks/{task_id}").body.decode()
         until("the log says so", lambda: any('"event": "task rerouted"' in line for line in near.log))
+        assert breakers(service) == {"remote": "open", "still": "closed"}
         assert service.finish(submitted(service))["output"]["task_status"] == "SUCCEEDED"
         assert sum('"event": "task rerouted"' in line for line in near.log) == 1, "the second went past it"
         far.start()
         time.sleep(5.0)
-        assert service.finish(submitted(service))["output"]["task_status"] == "SUCCEEDED"
+        prompt, go = held(tmp_path)
+        task_id = submitted(service, prompt)
+        assert breakers(service)["remote"] == "half-open"
+        go.touch()
+        assert service.finish(task_id)["output"]["task_status"] == "SUCCEEDED"
         until("the log says so", lambda: any('"event": "engine is back"' in line for line in near.log))
+        assert breakers(service)["remote"] == "closed"
         assert len(listed(far.service())) == 1
 
 

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 #: seconds between two questions whether the work is called off
 OFTEN = 0.2
-#: seconds that what is waited for gets to end, when nobody wants it any more; a worker that was called off may take 1.5 s,
-#: of which it hears of that after 0.5
+#: seconds that what is waited for gets to end, when nobody wants it any more; a worker that was called off hears of it
+#: within 0.5, and has 1.5 to let go
 LEAVE = 0.3
 
 T = TypeVar("T")

@@ -23,7 +23,6 @@ grace is busy with something that cannot be interrupted, and is killed: its succ
 
 import asyncio
 import math
-import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
