@@ -62,6 +62,16 @@ class _Refusal(Exception):
         super().__init__(failure.code)
 
 
+class _Unheard:
+    """The progress of what another thread waits for, and reports on."""
+
+    def report(self, phase: str, done: float) -> None:
+        del phase, done
+
+    def note(self, text: str) -> None:
+        del text
+
+
 class Relay:
     """Has videos made by a far side. For several threads, each with a lease of its own."""
 
@@ -153,7 +163,7 @@ class Relay:
         order = self._errands.order(lease.task_id)
         if order is not None:
             return self._submitted(lease, order, progress, doubtful=True)
-        gather = partial(self._gathering.pictures, lease, progress)
+        gather = partial(self._gathering.pictures, lease, _Unheard())
         pictures = heeding(gather, partial(progress.report, "fetch", 0.0))
         self._inspect_pictures(lease, pictures, progress)
         order = self._drawn_up(lease, pictures, line, progress)
