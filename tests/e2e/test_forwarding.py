@@ -12,6 +12,8 @@ import pytest
 from clientele import order
 from deployment import KEY, Deployment, deployed, needs_proc, until
 
+from censor import KEY as CENSORS_KEY
+from censor import Act, Censor, Heard, judging, says
 from service import Service
 
 pytestmark = needs_proc
@@ -248,6 +250,24 @@ def test_without_the_far_side_another_engine_makes_it_and_it_is_left_out_for_a_w
         until("the log says so", lambda: any('"event": "engine is back"' in line for line in near.log))
         assert breakers(service)["remote"] == "closed"
         assert len(listed(far.service())) == 1
+
+
+@pytest.mark.parametrize(("stage", "there"), [("input", 0), ("output", 1)])
+def test_a_picture_that_may_not_pass_never_leaves_and_a_film_is_not_kept(
+    tmp_path: Path, stage: str, there: int
+) -> None:
+    def strict(heard: Heard) -> Act:
+        return says("inappropriate" if heard.picture and heard.body["stage"] == stage else "pass")
+
+    with judging(Censor(strict)) as censor:
+        asks = {"moderation": "http", "moderation_url": f"{censor.url}/judge", "moderation_api_key": CENSORS_KEY}
+        with pair(tmp_path, **asks) as (near, far):
+            service = near.start()
+            told = service.finish(submitted(service))["output"]
+            assert (told["task_status"], told["code"]) == ("FAILED", "DataInspectionFailed")
+            assert len(listed(far.service())) == there
+            assert not list(near.data_dir.glob("blobs/videos/*/*"))
+            assert service.get("/kf2v/v1/usage").json["totals"]["videos"] == 0
 
 
 @pytest.mark.parametrize("right", [True, False])
