@@ -63,6 +63,9 @@ class Silence:
     def report(self, phase: str, done: float) -> None:
         del phase, done
 
+    def note(self, text: str) -> None:
+        del text
+
 
 def entries(data: Path) -> list[Entry]:
     """What ``index.json`` in ``data`` lists."""

@@ -5,7 +5,7 @@ import email.policy
 import json
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -62,6 +62,8 @@ class Endpoint:
         ]
         #: answers to give instead, by method and path, used up one by one
         self.instead: dict[tuple[str, str], list[Answer]] = {}
+        #: what has to happen before such requests are answered
+        self.held: dict[tuple[str, str], Event] = {}
         self.video = VIDEO
         #: what it calls itself
         self.software = "an endpoint"
@@ -130,6 +132,8 @@ class Endpoint:
             self.asked.append(asked)
             waiting = self.instead.get((asked.method, asked.path))
             answer = waiting.pop(0) if waiting else self._answer(asked)
+        if held := self.held.get((asked.method, asked.path)):
+            held.wait()
         if not answer.status:
             http.close_connection = True
             return

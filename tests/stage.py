@@ -122,3 +122,6 @@ class CallOff:
     def report(self, phase: str, done: float) -> None:
         if phase == self._phase and done >= self._done:
             raise Canceled
+
+    def note(self, text: str) -> None:
+        del text

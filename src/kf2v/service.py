@@ -100,7 +100,7 @@ async def _live(settings: Settings, ending: _Ending) -> None:
         async def mourn(name: str) -> bool:
             return await front.desk.worker_died(name)
 
-        pool = Pools(settings, on_exit=mourn)
+        pool = Pools(settings, on_exit=mourn, silence=lambda worker: front.desk.silence(worker))
         front = assembly.build_front(
             settings,
             store=store,
@@ -206,10 +206,16 @@ def _listen(host: str, port: int) -> socket.socket:
 class Pools:
     """The workers that make videos here, and the one that has them made elsewhere."""
 
-    def __init__(self, settings: Settings, *, on_exit: Callable[[str], Awaitable[bool]]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        on_exit: Callable[[str], Awaitable[bool]],
+        silence: Callable[[str], float],
+    ) -> None:
         self._loops = settings.remote_running
         self._on_exit = on_exit
-        self._shared = Shared(self._loops, within=10.0 + 2 * settings.lease_seconds)
+        self._shared = Shared(self._loops, within=10.0 + 2 * settings.lease_seconds, silence=silence)
         command, environment = _worker_command(settings), _worker_environment(settings)
         self._makers = ProcessPool(command, workers_here(settings), on_exit=on_exit, env=environment)
         relaying = [*command, "--forward", str(self._loops)]

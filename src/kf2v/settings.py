@@ -10,6 +10,7 @@ from decimal import Decimal
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, cast
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import (
@@ -46,6 +47,8 @@ ASKED_WITH = ("rewrite_api_key", "moderation_api_key", "remote_api_key")
 
 #: who asks, and his password, in a URL
 _PASSWORD = re.compile(r"//[^/@]*@")
+#: what can travel in a header after ``Bearer``, or nothing
+_TOKEN = re.compile(r"[!-~]*")
 
 #: addresses that mean every interface, and the one by which this machine reaches itself
 LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  looked up, not bound
@@ -390,10 +393,25 @@ class Settings(BaseSettings):
             raise ValueError("engine remote needs remote_base_url and remote_api_key")
         return self
 
+    @field_validator("remote_base_url")
+    @classmethod
+    def _without_a_password(cls, value: str | None) -> str | None:
+        if value is not None and "@" in urlsplit(value).netloc:
+            raise ValueError("should hold no user and no password: they would be sent instead of remote_api_key")
+        return value
+
+    @field_validator("remote_api_key")
+    @classmethod
+    def _fit_for_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _TOKEN.fullmatch(value.get_secret_value().strip()):
+            raise ValueError("should be one word of letters, digits and signs of ASCII")
+        return value
+
     @field_validator("routes", "remote_models")
     @classmethod
-    def _models_there_are(cls, value: dict[str, Any]) -> dict[str, Any]:
-        if strangers := sorted(value.keys() - MODELS.keys() - {"*"}):
+    def _models_there_are(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        others = {"*"} if info.field_name == "routes" else set[str]()
+        if strangers := sorted(value.keys() - MODELS.keys() - others):
             raise ValueError(f"should name models among {', '.join(MODELS)}, not {', '.join(strangers)}")
         return value
 

@@ -137,6 +137,23 @@ def test_forwarding_needs_an_address_and_a_key(missing: str) -> None:
     assert Settings(**given).routing == {"*": ("morph",)}
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("remote_base_url", "https://me:secret@example.com/api/v1", "no password"),
+        ("remote_api_key", "sk-é", "ASCII"),
+        ("remote_api_key", "sk-a\nsk-b", "one word"),
+        ("remote_models", '{"*": "theirs"}', "should name models"),
+    ],
+)
+def test_what_could_never_be_forwarded_with_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+) -> None:
+    monkeypatch.setenv(f"KF2V_{name.upper()}", value)
+    with pytest.raises(ValueError, match=told):
+        Settings()
+
+
 @pytest.mark.parametrize("routes", [{"wan9": ("morph",)}, {"*": ()}])
 def test_a_route_is_of_a_model_there_is_and_leads_somewhere(routes: dict[str, tuple[str, ...]]) -> None:
     with pytest.raises(ValueError, match=r"wan9|at least 1"):

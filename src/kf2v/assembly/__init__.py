@@ -380,7 +380,8 @@ def build_front(
         desk=desk,
         vitals=vitals,
         data_dir=settings.data_dir,
-        engines=lambda: engine_standings(settings, routing.state()),
+        engines=lambda: engine_standings(settings),
+        breakers=routing.state,
         seats=seats,
         settings=settings.shown(),
     )
@@ -440,11 +441,8 @@ def _png_of(path: Path, number: int) -> bytes:
     return png_of(path, number)
 
 
-def engine_standings(settings: Settings, breakers: Mapping[str, str]) -> tuple[EngineStanding, ...]:
-    """The engines of these settings, those that stand in last, and their ``breakers`` as ``Routing.state`` says them.
-
-    May take a while: it looks for what they need.
-    """
+def engine_standings(settings: Settings) -> tuple[EngineStanding, ...]:
+    """The engines of these settings, those that stand in last. May take a while: it looks for what they need."""
     firsts = {route[0] for route in settings.routing.values()}
     names = sorted({*settings.engines, *filter(None, (settings.fallback_engine,))}, key=lambda name: name not in firsts)
     standings: list[EngineStanding] = []
@@ -461,7 +459,6 @@ def engine_standings(settings: Settings, breakers: Mapping[str, str]) -> tuple[E
             EngineStanding(
                 engine=name,
                 fallback=name not in firsts,
-                breaker=breakers.get(name, "closed"),
                 reason=lacking.reason if lacking else None,
                 fix=lacking.fix if lacking else None,
                 models=() if lacking else tuple(models),

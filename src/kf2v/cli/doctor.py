@@ -196,9 +196,13 @@ def engine(settings: Settings) -> Finding:
     """Whether the engine of these settings can work here, and what does instead where it cannot."""
     from kf2v.assembly.engines import known_engines, readiness, shortcomings
 
-    if settings.engine not in known_engines():
-        fix = f"set KF2V_ENGINE to one of {', '.join(sorted(known_engines()))}"
-        return Finding(name="engine", state=State.FAIL, detail=f"there is no {settings.engine!r}", fix=fix)
+    if strangers := sorted({settings.engine, *settings.engines} - known_engines()):
+        fix = f"set KF2V_ENGINE and KF2V_ROUTES to some of {', '.join(sorted(known_engines()))}"
+        return Finding(
+            name="engine", state=State.FAIL, detail=f"there is no {', '.join(map(repr, strangers))}", fix=fix
+        )
+    if settings.routes:
+        return _routed(settings)
     alone = settings.fallback_engine in ("", settings.engine)
     lacking = readiness(settings)
     if lacking is None:
@@ -214,6 +218,21 @@ def engine(settings: Settings) -> Finding:
         return Finding(name="engine", state=State.FAIL, detail=lacking.reason, fix=lacking.fix)
     detail = f"{settings.fallback_engine} stands in for {settings.engine}: {lacking.reason}"
     return Finding(name="engine", state=State.WARN, detail=detail, fix=lacking.fix)
+
+
+def _routed(settings: Settings) -> Finding:
+    """Which engines of the routes can work here."""
+    from kf2v.assembly import readiness
+
+    lacking = {name: absent for name in sorted(settings.engines) if (absent := readiness(settings, name)) is not None}
+    able = ", ".join(sorted(settings.engines - lacking.keys()))
+    if not lacking:
+        return Finding(name="engine", state=State.OK, detail=f"{able} can work")
+    detail = " ".join(f"{name} cannot work: {absent.reason}" for name, absent in lacking.items())
+    fix = " ".join(absent.fix for absent in lacking.values())
+    if not able:
+        return Finding(name="engine", state=State.FAIL, detail=detail, fix=fix)
+    return Finding(name="engine", state=State.WARN, detail=f"{able} can work, and {detail}", fix=fix)
 
 
 def gpu(settings: Settings) -> Finding:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 from typing import TypeVar
 
 import structlog
@@ -62,6 +62,16 @@ class _Refusal(Exception):
         super().__init__(failure.code)
 
 
+class _Unheard:
+    """The progress of what another thread waits for, and reports on."""
+
+    def report(self, phase: str, done: float) -> None:
+        del phase, done
+
+    def note(self, text: str) -> None:
+        del text
+
+
 class Relay:
     """Has videos made by a far side. For several threads, each with a lease of its own."""
 
@@ -104,6 +114,7 @@ class Relay:
         try:
             with self._remote.line() as line:
                 far_id = self._orders.far_id(lease.task_id) or self._ordered(lease, line, progress)
+                progress.note(f"Forwarded as {far_id}.")
                 standing = self._followed(far_id, line, progress)
                 if standing.status != "SUCCEEDED":
                     return Outcome(failure=_failure(standing))
@@ -129,8 +140,15 @@ class Relay:
             self._blobs.delete(outcome.video.key)
 
     def abandon(self, lease: Lease) -> None:
-        """The task has ended otherwise: call it off at the far side as well, if it has not begun there."""
-        far_id = self._orders.far_id(lease.task_id)
+        """The task has ended otherwise: call it off at the far side as well, if it has not begun there.
+
+        Returns at once: the far side may take its time, and the worker is wanted elsewhere.
+        """
+        Thread(target=self._call_off, args=(lease,), name="calling off").start()
+
+    def _call_off(self, lease: Lease) -> None:
+        with self._submitting:  # what is being submitted is soon known
+            far_id = self._orders.far_id(lease.task_id)
         if far_id is None:
             return
         try:
@@ -147,13 +165,14 @@ class Relay:
         """The far side's id of a task that stands for ``lease``: the one there is, or a new one."""
         order = self._orders.order(lease.task_id)
         if order is not None:
-            return self._submitted(lease, order, line, progress, doubtful=True)
-        pictures = self._gathering.pictures(lease, progress)
+            return self._submitted(lease, order, progress, doubtful=True)
+        gather = partial(self._gathering.pictures, lease, _Unheard())
+        pictures = heeding(gather, partial(progress.report, "fetch", 0.0))
         self._inspect_pictures(lease, pictures, progress)
         order = self._drawn_up(lease, pictures, line, progress)
         if not self._orders.intend(lease.task_id, order):
             return self._ordered(lease, line, progress)
-        return self._submitted(lease, order, line, progress, doubtful=False)
+        return self._submitted(lease, order, progress, doubtful=False)
 
     def _inspect_pictures(self, lease: Lease, pictures: tuple[Picture, Picture], progress: Progress) -> None:
         """Before they leave this machine. Raises DataInspectionFailed."""
@@ -188,7 +207,7 @@ class Relay:
         request = self._remote.request(lease.job, *urls)
         return Order(base_url=self._remote.base_url, request=request, at=self._clock.now())
 
-    def _submitted(self, lease: Lease, order: Order, line: Line, progress: Progress, *, doubtful: bool) -> str:
+    def _submitted(self, lease: Lease, order: Order, progress: Progress, *, doubtful: bool) -> str:
         """Submit ``order``, unless that was done; ``doubtful`` says that it may have been."""
         if order.base_url != self._remote.base_url:
             log.error("task may be at another far side", task_id=lease.task_id, there=order.base_url)
@@ -197,7 +216,8 @@ class Relay:
         def submit() -> str:
             nonlocal doubtful
             # one at a time: what another has submitted and not yet written down would look like a task of nobody's
-            with taken(self._submitting, heed):
+            with taken(self._submitting, heed), self._remote.line() as line:
+                heed()  # from here on whoever calls it off waits for what becomes of it
                 far_id = self._found(lease, order, line) if doubtful else None
                 if far_id is None:
                     doubtful = doubtful and line.repeats_safely  # then the next answer tells; else the list did
@@ -209,9 +229,9 @@ class Relay:
                 self._orders.begun(lease.task_id, far_id)
             return far_id
 
-        # not heeding but for its turn: whoever leaves before the answer leaves something that is paid for and unknown
+        # not cut off: what is left before its answer is paid for and unknown
         heed = partial(progress.report, "send", 1.0)
-        far_id = self._patiently(lease, submit, heed, doubtful=lambda: doubtful)
+        far_id = self._patiently(lease, partial(heeding, submit, heed, cut_off=False), heed, doubtful=lambda: doubtful)
         log.info("task forwarded", task_id=lease.task_id, far=far_id, to=self._remote.base_url)
         return far_id
 
@@ -220,6 +240,8 @@ class Relay:
 
         Raises RemoteError, and AlgorithmError where that cannot be told.
         """
+        if (far_id := self._orders.far_id(lease.task_id)) is not None:
+            return far_id
         known = self._orders.known()
         listed = line.listed(order.request.model, since=order.at - SKEW)
         strangers = [row.task_id for row in listed if row.task_id not in known]

@@ -22,6 +22,7 @@ grace is busy with something that cannot be interrupted, and is killed: its succ
 """
 
 import asyncio
+import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from kf2v.admission.routing import Routing
-from kf2v.clock import Clock
+from kf2v.clock import SECOND, Clock
 from kf2v.errors import AlgorithmError, ApiError, TaskTimeout
 from kf2v.server.journal import Journal
 from kf2v.store import Settled, Store
@@ -204,7 +205,7 @@ class Desk:
             return False
         engine, instead = task.job.engine, moved.job.engine
         log.warning("task rerouted", task_id=task_id, engine=engine, instead=instead, reason=reason)
-        await self._tell(task_id, f"{engine} cannot make this, {instead} does: {reason}")
+        await self._tell(task_id, f"{engine} cannot make this, {instead} does.")
         self.work_arrived()
         return True
 
@@ -244,6 +245,11 @@ class Desk:
     def present(self) -> tuple[Presence, ...]:
         """The workers that were heard of and have not ended, the longest known first."""
         return tuple(self._present.values())
+
+    def silence(self, worker: str) -> float:
+        """For how many seconds nothing was heard of ``worker``; for ever, if it is not known."""
+        known = self._present.get(worker)
+        return math.inf if known is None else (self._clock.now() - known.heard) / SECOND
 
     async def hand_back(self, task_id: str, attempt: int) -> bool:
         """The worker has to go; the task waits again, uncharged. False if the lease was gone."""

@@ -179,6 +179,24 @@ def test_doctor_knows_an_engine_that_cannot_work_here(monkeypatch: pytest.Monkey
     assert (stood_in_for.state, stood_in_for.fix) == (State.WARN, "Plug one in.")
     assert "morph stands in for still" in stood_in_for.detail
     assert doctor.engine(Settings(engine="morph")).state is State.OK
+
+
+@pytest.mark.parametrize(
+    ("route", "state", "told"),
+    [
+        (("morph",), State.OK, "morph can work"),
+        (("still", "morph"), State.WARN, "no GPU"),
+        (("still",), State.FAIL, "no GPU"),
+        (("stil", "morph"), State.FAIL, "there is no 'stil'"),
+    ],
+)
+def test_doctor_looks_at_every_engine_of_the_routes(
+    monkeypatch: pytest.MonkeyPatch, route: tuple[str, ...], state: State, told: str
+) -> None:
+    monkeypatch.setitem(assembly.READINESS, "still", lambda _: EngineUnavailable("no GPU", fix="buy one"))
+    finding = doctor.engine(Settings(routes={"*": route}))
+    assert finding.state is state
+    assert told in finding.detail
     assert doctor.engine(Settings(engine="mroph")).state is State.FAIL
 
 

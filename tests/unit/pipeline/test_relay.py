@@ -56,6 +56,9 @@ class Log:
         if phase == self._until:
             raise Canceled
 
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
 
 class Impatient(Log):
     """Has enough of a phase when it hears of it for the fifth time."""
@@ -118,6 +121,11 @@ class Depot:
         assert outcome.failure is not None
         return outcome.failure
 
+    def abandon(self) -> None:
+        """Let the relay give a task up, and wait until it has."""
+        self.relay.abandon(a_lease())
+        all_called_off()
+
     def submitted(self) -> int:
         return len(self.far.of("POST", "/video-synthesis"))
 
@@ -138,6 +146,17 @@ class _CalledOffInDoubt:
         if self._far.of("POST", "/video-synthesis"):
             raise Canceled
 
+    def note(self, text: str) -> None: ...
+
+
+def calling_off() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "calling off"]
+
+
+def all_called_off() -> None:
+    for thread in calling_off():
+        thread.join(PATIENCE)
+
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
@@ -147,6 +166,8 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
     class Nobody:
         def report(self, phase: str, done: float) -> None: ...
+
+        def note(self, text: str) -> None: ...
 
         def show(self, preview: Any) -> None: ...
 
@@ -173,6 +194,7 @@ def test_a_lease_becomes_the_far_sides_video(depot: Depot, film: bytes) -> None:
     assert outcome.actual_prompt == "a cat at dawn"
     assert outcome.usage == Usage(video_duration=5, video_count=1, sr=480)
     assert set(log.seen) == {"fetch", "send", "forward", "receive", "keep"}
+    assert log.notes == ["Forwarded as task-1."]
     [asked] = depot.far.of("POST", "/video-synthesis")
     assert asked.headers["idempotency-key"] == "a-task"
     assert asked.json() == {
@@ -358,6 +380,13 @@ def test_too_many_requests_are_made_later(depot: Depot) -> None:
     assert depot.submitted() == 4
 
 
+def test_a_queue_that_is_full_over_there_is_waited_for(depot: Depot) -> None:
+    body = b'{"code": "Throttling.AllocationQuota", "message": "1 tasks may wait", "request_id": "r"}'
+    depot.far.instead["POST", CREATE] = [Answer(429, body, headers={"Retry-After": "1"})]
+    assert depot.make().video is not None
+    assert depot.submitted() == 2
+
+
 @pytest.mark.parametrize("path", [("POST", CREATE), ("GET", POLL)])
 def test_a_pause_that_is_asked_for_is_kept(depot: Depot, path: tuple[str, str]) -> None:
     body = b'{"code": "Throttling.RateQuota", "message": "slowly", "request_id": "r"}'
@@ -437,19 +466,51 @@ def test_a_task_that_is_over_is_called_off_over_there_if_it_waits_there(
 ) -> None:
     depot.orders.begun("a-task", "task-1")
     depot.far.states = [{"task_status": status}]
-    depot.relay.abandon(a_lease())
+    depot.abandon()
     assert len(depot.far.of("POST", "/cancel")) == canceled
 
 
-def test_what_was_never_sent_is_not_called_off(depot: Depot) -> None:
+def test_a_worker_does_not_wait_until_a_far_side_that_hangs_has_called_it_off(depot: Depot) -> None:
+    depot.errands.begun("a-task", "task-1")
+    answers = depot.far.held["GET", POLL] = threading.Event()
     depot.relay.abandon(a_lease())
+    assert calling_off()
+    answers.set()
+    depot.abandon()
+    assert depot.far.of("POST", "/cancel")
+
+
+def test_what_is_called_off_before_its_submission_is_answered_is_called_off_over_there(depot: Depot) -> None:
+    depot.far.states = [{"task_status": "PENDING"}]
+    answers = depot.far.held["POST", CREATE] = threading.Event()
+    with pytest.raises(Canceled):
+        depot.make(progress=_CalledOffInDoubt(depot.far))
+    depot.relay.abandon(a_lease())
+    assert calling_off()
+    answers.set()
+    depot.abandon()
+    assert depot.errands.far_id("a-task") == "task-1"
+    assert depot.far.of("POST", "/cancel")
+
+
+def test_an_attempt_that_finds_a_submission_under_way_takes_what_comes_of_it(depot: Depot) -> None:
+    answers = depot.far.held["POST", CREATE] = threading.Event()
+    with pytest.raises(Canceled):
+        depot.make(progress=_CalledOffInDoubt(depot.far))
+    threading.Timer(0.1, answers.set).start()
+    assert depot.make(a_lease(attempt=2)).video is not None
+    assert depot.submitted() == 1
+
+
+def test_what_was_never_sent_is_not_called_off(depot: Depot) -> None:
+    depot.abandon()
     assert depot.far.asked == []
 
 
 def test_calling_off_harms_nobody_where_the_far_side_is_away(depot: Depot) -> None:
     depot.orders.begun("a-task", "task-1")
     depot.far.close()
-    depot.relay.abandon(a_lease())
+    depot.abandon()
 
 
 def test_an_outcome_nobody_wants_is_thrown_away(depot: Depot) -> None:
@@ -512,6 +573,7 @@ def test_a_task_that_is_stopped_here_is_called_off_there_while_it_waits_there(
         loop.stop(0)
         worker.join(PATIENCE)
         assert not worker.is_alive()
+    all_called_off()
     assert depot.submitted() == 1
     assert len(depot.far.of("POST", "/cancel")) == canceled
 

@@ -359,7 +359,7 @@ async def test_the_watch_kills_whoever_is_unwelcome_and_survives_a_round_that_fa
         await watch
 
 
-async def test_a_task_whose_engine_is_out_of_order_waits_for_the_next_one_and_says_why() -> None:
+async def test_a_task_whose_engine_is_out_of_order_waits_for_the_next_one_and_says_so() -> None:
     office = Office()
     task = await office.order(fallbacks=("morph",))
     lease = await office.claimed("w1")
@@ -367,7 +367,7 @@ async def test_a_task_whose_engine_is_out_of_order_waits_for_the_next_one_and_sa
     row = await office.row(task)
     assert (row.state, row.job.engine, row.job.fallbacks, row.charged) == (State.REQUEUED, "morph", (), 0)
     noted = [note.text for note in await office.store.notes(task.id)]
-    assert noted == ["Attempt 1 began at worker w1.", "still cannot make this, morph does: nobody answers"]
+    assert noted == ["Attempt 1 began at worker w1.", "still cannot make this, morph does."]
     assert await office.desk.claim("w1", engines=STILL) is None
     assert await office.desk.claim("w2", engines=frozenset({"morph"})) is not None
 

@@ -31,23 +31,29 @@ def test_the_engines_say_which_models_they_serve(open_house: Open) -> None:
     assert all(model["ready"] for model in first["models"])
 
 
+def test_an_engine_that_is_left_alone_says_so_at_once(open_house: Open) -> None:
+    house = open_house(fallback_engine="morph", breaker_failures=1, routes={"*": ("still", "morph")})
+    assert [engine["breaker"] for engine in asked(house, "engines")["engines"]] == ["closed", "closed"]
+    house.front.routing.failed("still", "wan2.2-kf2v-flash")
+    assert [engine["breaker"] for engine in asked(house, "engines")["engines"]] == ["open", "closed"]
+
+
 def test_an_engine_that_cannot_work_says_why_and_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lacking = EngineUnavailable("There is no GPU.", fix="Put one in.")
     monkeypatch.setitem(engines.READINESS, "still", lambda _: lacking)
     settings = Settings(data_dir=tmp_path, engine="still", fallback_engine="morph", workers=0)
-    standings = assembly.engine_standings(settings, {"still": "open"})
+    standings = assembly.engine_standings(settings)
     assert [(standing.engine, standing.reason, standing.fix) for standing in standings] == [
         ("still", "There is no GPU.", "Put one in."),
         ("morph", None, None),
     ]
     assert standings[0].models == ()
-    assert [standing.breaker for standing in standings] == ["open", "closed"]
 
 
 def test_a_model_that_an_engine_lacks_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lacking = EngineUnavailable("Its weights are not here.", fix="Fetch them.")
     monkeypatch.setitem(engines.SHORTCOMINGS, "still", lambda _: {"wan2.2-kf2v-flash": lacking})
-    told = wire.engine(assembly.engine_standings(Settings(data_dir=tmp_path, engine="still"), {})[0])
+    told = wire.engine(assembly.engine_standings(Settings(data_dir=tmp_path, engine="still"))[0])
     assert told["ready"] is True
     assert told["models"][0] == {  # type: ignore[index]
         "model": "wan2.2-kf2v-flash",

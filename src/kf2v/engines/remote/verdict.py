@@ -20,6 +20,8 @@ ABOUT_THE_SUBMISSION = (
 ABOUT_THE_ADDRESS = ("Model not exist", "url error", "Request method")
 #: of what may be had at all, rather than of how fast: waiting does not help
 QUOTA = ("Throttling.AllocationQuota", "insufficient_quota", "CommodityNotPurchased", "PrepaidBill", "PostpaidBill")
+#: seconds; a quota that comes back so soon is no money that was spent but a queue that is full
+SOON = 60.0
 
 
 class Verdict(Enum):
@@ -43,7 +45,7 @@ def judge(error: RemoteError) -> Verdict:
     if status >= 500 or status == 408:
         return Verdict.AWAY
     if error.code.startswith(QUOTA):
-        return Verdict.CLOSED
+        return Verdict.CLOSED if error.retry_after is None or error.retry_after > SOON else Verdict.WAIT
     if status == 429:
         return Verdict.WAIT
     if status == 400 and error.code.startswith(ABOUT_THE_SUBMISSION):

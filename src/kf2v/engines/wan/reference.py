@@ -86,6 +86,9 @@ class Heard:
     def report(self, phase: str, done: float) -> None:
         del phase, done
 
+    def note(self, text: str) -> None:
+        del text
+
 
 class Stock:
     """One model in diffusers' pipeline; makes one film at a time."""

@@ -35,10 +35,13 @@ class System:
         vitals: Vitals,
         data_dir: Path,
         engines: Callable[[], Sequence[wire.EngineStanding]],
+        breakers: Callable[[], Mapping[str, str]],
         seats: Callable[[], Mapping[str, int]],
         settings: Mapping[str, object],
     ) -> None:
-        """``engines`` may take a while. ``seats`` are of the workers there are. ``settings`` hold no secrets."""
+        """``engines`` may take a while; ``breakers`` are theirs. ``seats`` are of the workers there are. ``settings``
+        hold no secrets.
+        """
         self._reception = reception
         self._store = store
         self._clock = clock
@@ -46,6 +49,7 @@ class System:
         self._vitals = vitals
         self._data_dir = data_dir
         self._engines = engines
+        self._breakers = breakers
         self._seats = seats
         self._settings = settings
         self._started_at = clock.now()
@@ -62,7 +66,9 @@ class System:
     async def engines(self, exchange: Exchange) -> Reply:
         """Which engine serves which model, and why not where it does not."""
         await self._reception.caller(exchange, Scope.READ)
-        return reply(exchange, {"engines": [wire.engine(standing) for standing in await self._asked()]})
+        standings, breakers = await self._asked(), self._breakers()
+        told = [wire.engine(standing, breakers.get(standing.engine, "closed")) for standing in standings]
+        return reply(exchange, {"engines": told})
 
     async def workers(self, exchange: Exchange) -> Reply:
         """Who is at work, at what, and when he was heard of last."""

@@ -25,8 +25,6 @@ class EngineStanding:
     engine: str
     #: stands in for the others
     fallback: bool = False
-    #: ``closed`` while it works, ``open`` while it is left alone after failures, ``half-open`` while one task tries it
-    breaker: str = "closed"
     reason: str | None = None
     fix: str | None = None
     models: tuple[ModelStanding, ...] = ()
@@ -45,9 +43,12 @@ class Hand:
     task: Task | None
 
 
-def engine(standing: EngineStanding) -> dict[str, object]:
+def engine(standing: EngineStanding, breaker: str = "closed") -> dict[str, object]:
+    """``breaker``: ``closed`` while it works, ``open`` while it is left alone after failures, ``half-open`` while one
+    task tries it.
+    """
     models = [_ready({"model": model.model}, model.reason, model.fix) for model in standing.models]
-    members: dict[str, object] = {"engine": standing.engine, "fallback": standing.fallback, "breaker": standing.breaker}
+    members: dict[str, object] = {"engine": standing.engine, "fallback": standing.fallback, "breaker": breaker}
     return _ready(members, standing.reason, standing.fix) | {"models": models}
 
 

@@ -1,5 +1,5 @@
 """When a process that several workers share has to be ended: not for one of them, who will hear that its work is off,
-but when none of them is to be reached any more.
+but when none of them is to be reached any more: each is unwelcome, and was not heard of since.
 """
 
 import time
@@ -11,10 +11,20 @@ from kf2v.wire.backstage import process_of
 class Shared:
     """Hears which workers are unwelcome, of processes with ``count`` workers each."""
 
-    def __init__(self, count: int, *, within: float, monotonic: Callable[[], float] = time.monotonic) -> None:
-        """``within`` is how many seconds all workers of a process that is out of reach are told of."""
+    def __init__(
+        self,
+        count: int,
+        *,
+        within: float,
+        silence: Callable[[str], float],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``within`` is how many seconds all workers of a process that is out of reach are told of; ``silence`` says
+        for how many nothing was heard of one.
+        """
         self._count = count
         self._within = within
+        self._silence = silence
         self._monotonic = monotonic
         self._told: dict[str, dict[str, float]] = {}
 
@@ -23,7 +33,7 @@ class Shared:
         now, process = self._monotonic(), process_of(worker)
         told = self._told.setdefault(process, {})
         told[worker] = now
-        return sum(now - at <= self._within for at in told.values()) >= self._count
+        return sum(now - at <= min(self._within, self._silence(name)) for name, at in told.items()) >= self._count
 
     def ended(self, process: str) -> None:
         """Forget that process."""
