@@ -2,9 +2,9 @@
 
 Read the folders in the order a request takes them: ``server`` (HTTP), ``wire`` (the API's own words),
 ``admission`` and ``catalog`` (may it, and what does it mean), ``tasks`` and ``store`` (the promise and its row),
-``worker`` (who does it), ``pipeline`` (how it is done), ``moderation`` and ``rewriting`` (what may pass, and the words),
+``worker`` (who does it), ``pipeline`` (how it is done), ``moderation`` (may it be seen), ``rewriting`` (the words),
 ``engines`` (the frames), ``video`` (the file), ``blobs`` and ``links`` (where it lies and how it is reached),
-``metering`` and ``notify`` (what it counts, and who is told). ``assembly`` is where they are put together.
+``metering`` (what it counts), ``notify`` (who is told). ``assembly`` is where they are put together.
 """
 
 __version__ = "0.1.0"
