@@ -47,9 +47,6 @@ class Log:
         self.notes: list[str] = []
         self._until = until
 
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
     def report(self, phase: str, done: float) -> None:
         assert 0 <= done <= 1
         self.seen.append(phase)
@@ -471,7 +468,7 @@ def test_a_task_that_is_over_is_called_off_over_there_if_it_waits_there(
 
 
 def test_a_worker_does_not_wait_until_a_far_side_that_hangs_has_called_it_off(depot: Depot) -> None:
-    depot.errands.begun("a-task", "task-1")
+    depot.orders.begun("a-task", "task-1")
     answers = depot.far.held["GET", POLL] = threading.Event()
     depot.relay.abandon(a_lease())
     assert calling_off()
@@ -489,7 +486,7 @@ def test_what_is_called_off_before_its_submission_is_answered_is_called_off_over
     assert calling_off()
     answers.set()
     depot.abandon()
-    assert depot.errands.far_id("a-task") == "task-1"
+    assert depot.orders.far_id("a-task") == "task-1"
     assert depot.far.of("POST", "/cancel")
 
 
