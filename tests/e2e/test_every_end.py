@@ -1,20 +1,25 @@
 """Every way in which a task can end, on one real server: told once to each receiver at once, and billed only if it
 succeeded."""
 
+import base64
 import json
 import time
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from clientele import order
 from deployment import Deployment, deployed, needs_proc, until
+from PIL import Image
 
+from kf2v.moderation.lists.pictures import hash_of
 from receiver import Receiver, receiving
 from service import Service
+from stage import texture
 
 HOOKS = "/kf2v/v1/webhooks"
-#: forbidden in the one list of this deployment
-WORD = "unspeakable"
+#: forbidden by the lists of this deployment
+WORD, PICTURE = "unspeakable", texture(1, (360, 480))
 
 
 def ordered(service: Service, prompt: str = "a ball rolls", **changes: Any) -> str:
@@ -43,6 +48,11 @@ def ways(deployment: Deployment, service: Service, tmp_path: Path) -> dict[str, 
     broken = order()
     broken["input"]["last_frame_url"] = "data:image/png;base64,bm8gcGljdHVyZQ=="
     ended(service.create(broken).json["output"]["task_id"], "FAILED")
+    file = BytesIO()
+    Image.fromarray(PICTURE).save(file, "PNG")
+    broken["input"]["last_frame_url"] = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    blocked = ended(service.create(broken).json["output"]["task_id"], "FAILED")
+    assert service.task(blocked)["output"]["code"] == "DataInspectionFailed"
     ended(ordered(service, "crash"), "FAILED")  # each attempt kills its worker
     ended(ordered(service, "hang"), "FAILED")  # falls silent, attempt by attempt
     stopped = ordered(service, f"wait {tmp_path / 'never'}")
@@ -74,8 +84,9 @@ def test_every_end_is_told_once_and_success_alone_is_billed(tmp_path: Path) -> N
     with receiving() as first, receiving() as second, deployed(tmp_path, workers=1, **settings) as deployment:
         deployment.sabotage()
         service = deployment.start()
-        words = deployment.data_dir / "moderation" / "words.txt"
-        words.write_text(words.read_text() + f"\n{WORD}\n")
+        for file, entry in (("words.txt", WORD), ("pictures.txt", f"{hash_of(PICTURE):016x}")):
+            with (deployment.data_dir / "moderation" / file).open("a") as list_:
+                list_.write(f"{entry}\n")
         made = [service.request("POST", HOOKS, body=json.dumps({"url": one.url}).encode()) for one in (first, second)]
         ends = ways(deployment, service, tmp_path)
         for receiver, hook in zip((first, second), made, strict=True):
