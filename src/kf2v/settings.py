@@ -50,6 +50,9 @@ _PASSWORD = re.compile(r"//[^/@]*@")
 #: what can travel in a header after ``Bearer``, or nothing
 _TOKEN = re.compile(r"[!-~]*")
 
+#: of any time that a setting names, in its own unit: more is a slip, and no clock or socket takes what is endless
+_LONGEST = 1e9
+
 #: addresses that mean every interface, and the one by which this machine reaches itself
 LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  looked up, not bound
 
@@ -219,7 +222,7 @@ class Settings(BaseSettings):
     #: whether the colours of generated frames are drawn to those of both ends
     wan_colour: bool = True
     #: seconds without work after which the GPU's memory is given back; 0 keeps it
-    wan_idle_unload: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    wan_idle_unload: float = Field(default=0.0, ge=0)
     #: who rewrites prompts: what is measured in the frames, a language model, or nobody
     rewriter: Literal["rules", "openai", "verbatim"] = "rules"
     #: the language model's endpoint, up to what comes before ``/chat/completions``
@@ -337,6 +340,13 @@ class Settings(BaseSettings):
             name: _PASSWORD.sub("//***@", value) if isinstance(value, str) else value
             for name, value in sorted(values.items())
         }
+
+    @field_validator("*")
+    @classmethod
+    def _no_longer_than_anybody_waits(cls, value: object) -> object:
+        if isinstance(value, float) and not value <= _LONGEST:
+            raise ValueError(f"should be at most {_LONGEST:.0f}")
+        return value
 
     @field_validator("fetch_allow_hosts", "webhook_allow_hosts", "trusted_proxies", mode="before")
     @classmethod

@@ -81,6 +81,12 @@ def breakers(service: Service) -> dict[str, str]:
     return {row["engine"]: row["breaker"] for row in service.get("/kf2v/v1/engines").json["engines"]}
 
 
+def booked(service: Service) -> dict[str, int]:
+    """How many videos of which engine it has counted."""
+    rows = service.get("/kf2v/v1/usage?group_by=engine").json["rows"]
+    return {row["engine"]: row["videos"] for row in rows}
+
+
 def held(home: Path) -> tuple[str, Path]:
     """A prompt that keeps the far worker at work until the file is there."""
     file = home / "go"
@@ -145,6 +151,7 @@ def test_a_near_server_that_is_killed_in_the_middle_goes_on_with_the_same_far_ta
         for task_id in task_ids:
             assert service.finish(task_id)["output"]["task_status"] == "SUCCEEDED"
         assert len(listed(far.service())) == 3
+        assert (booked(service), booked(far.service())) == ({"remote": 3}, {"actor": 3})
 
 
 def test_what_is_canceled_here_is_canceled_there_while_it_waits_there_and_frees_its_worker(tmp_path: Path) -> None:
@@ -251,6 +258,7 @@ def test_without_the_far_side_another_engine_makes_it_and_it_is_left_out_for_a_w
         until("the log says so", lambda: any('"event": "engine is back"' in line for line in near.log))
         assert breakers(service)["remote"] == "closed"
         assert len(listed(far.service())) == 1
+        assert booked(service) == {"still": 2, "remote": 1}
 
 
 @pytest.mark.parametrize(("stage", "there"), [("input", 0), ("output", 1)])

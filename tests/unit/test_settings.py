@@ -65,6 +65,13 @@ def test_limits_may_be_written_in_a_file(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert Settings().account_limits["*"].running == 2
 
 
+@pytest.mark.parametrize("value", ["inf", "nan", "1e300", "-inf"])
+@pytest.mark.parametrize("name", [name for name, field in Settings.model_fields.items() if field.annotation is float])
+def test_no_time_is_endless(name: str, value: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        Settings(**{name: value})  # type: ignore[arg-type]
+
+
 def test_misspelled_weights_are_refused() -> None:
     with pytest.raises(ValueError, match="expert"):
         Settings(wan_weights={"wan2.2-kf2v-flash": {"base": "x", "expert": "y"}})  # type: ignore[dict-item]

@@ -78,7 +78,7 @@ class Admission:
         """
         model = granted_model(submission.model, caller)
         wished = inspection.parse(envelope.inspection)
-        callback = envelope.callback and receiver("X-Kf2v-Callback", envelope.callback, self.callback_hosts)
+        callback = self.callback(envelope)
         task_id = new_id(self.clock.now())
         flaw: Failure | None = None
         nowhere = FrameSource(kind="url", place="")
@@ -104,7 +104,7 @@ class Admission:
             region=caller.region.id,
             flaw=flaw,
             priority=caller.rights.priority,
-            callback=callback or None,
+            callback=callback,
             submitted_at=self.clock.now(),
             job=Job(
                 model=model.name,
@@ -122,6 +122,12 @@ class Admission:
                 inspect=wished,
             ),
         )
+
+    def callback(self, envelope: Envelope) -> str | None:
+        """Where the end of the task is to be told. Raises InvalidMediaUrl for what cannot or may not be asked."""
+        if not envelope.callback:
+            return None
+        return receiver("X-Kf2v-Callback", envelope.callback, self.callback_hosts)
 
     async def _source(self, which: str, reference: str, task_id: str, caller: Caller, model: Model) -> FrameSource:
         field = f"input.{which}_frame_url"

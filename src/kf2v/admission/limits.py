@@ -31,6 +31,7 @@ from kf2v.catalog.quotas import ENDLESS, OWN, Budget, Currency, Quota
 from kf2v.clock import SECOND, Clock
 from kf2v.errors import QuotaExceeded, RateExceeded
 from kf2v.metering import UsageLine, UsageQuery
+from kf2v.metering.cost import money
 from kf2v.store import Store, TaskQuery
 from kf2v.tasks import Task
 from kf2v.wire.v1.times import CHINA, day_of
@@ -163,7 +164,7 @@ class Limits:
                 what = "this account" if model is None else model
                 raise QuotaExceeded(
                     f"{QuotaExceeded.sentence} {what} may cost {cap} {budget.currency} a {period}, and with what was "
-                    f"made, waits and runs this one makes {total}.",
+                    f"made, waits and runs this one makes {money(total)}.",
                     retry_after=(ends - now) / SECOND,
                 )
 

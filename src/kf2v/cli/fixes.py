@@ -15,7 +15,7 @@ FIXES = {
     "DataInspectionFailed": "change the prompt or the frames",
     "IPInfringementSuspect": "change the prompt or the frames",
     "RewriteFailed": "kf2v doctor asks the language model; KF2V_REWRITE_ON_FAILURE=keep goes on without it",
-    "NotFound": "see: kf2v keys list, kf2v workspaces list, kf2v tasks list",
+    "NotFound": "see: kf2v tasks list, kf2v keys list, kf2v workspaces list, kf2v webhooks list",
     "UnsupportedOperation": "only a PENDING task can be canceled",
 }
 

@@ -22,8 +22,8 @@ GROUPS: Mapping[str, Callable[[UsageLine], str]] = {
     "resolution": lambda line: line.resolution,
 }
 
-#: how a cell begins that a spreadsheet takes for a formula (OWASP, "CSV Injection")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+#: how a cell begins that a spreadsheet takes for a formula (OWASP, "CSV Injection"); the wide ones do in East Asia
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -181,13 +181,18 @@ class Courier:
         return self._lanes.setdefault((letter.delivery.news.account, host), Lane())
 
     def _later(self, delivery: Delivery, lane: Lane[_Letter], now: int) -> Delivery:
-        if self._over(delivery, now):
+        """Where there is no place for it now. A host that is only busy with others gets it however old it is."""
+        if lane.failures and self._over(delivery, now):
             error = delivery.error or "The receiver's host has not answered for all that time."
             return replace(delivery, abandoned_at=now, error=error)
         return replace(delivery, due_at=lane.next_slot(now))
 
     def _over(self, delivery: Delivery, now: int) -> bool:
-        return now >= delivery.created_at + self._schedule.give_up
+        return now >= self._end(delivery)
+
+    def _end(self, delivery: Delivery) -> int:
+        """When it is tried for the last time."""
+        return delivery.created_at + self._schedule.give_up
 
     def _start(self) -> None:
         """Send whatever may go now."""
@@ -258,9 +263,9 @@ class Courier:
         tried = replace(delivery, attempts=delivery.attempts + 1, status=heard.status, error=heard.error)
         if heard.well:
             return replace(tried, delivered_at=now)
-        if heard.never or heard.status == _GONE or self._over(delivery, now + pause):
+        if heard.never or heard.status == _GONE or self._over(delivery, now):
             return replace(tried, abandoned_at=now)
-        return replace(tried, due_at=now + pause)
+        return replace(tried, due_at=min(now + pause, self._end(delivery)))
 
     async def _keep(self, delivery: Delivery, heard: Heard) -> None:
         told = log.bind(delivery=delivery.id, task_id=delivery.news.task_id, attempt=delivery.attempts)
@@ -275,6 +280,16 @@ class Courier:
             now = self._clock.now()
             await self._outbox.change_webhook(delivery.webhook_id, lambda webhook: replace(webhook, disabled_at=now))
             told.warning("webhook switched off", webhook=delivery.webhook_id)
+
+    async def again(self, delivery: Delivery) -> Delivery:
+        """Carry ``delivery`` once more, whatever became of it, and at once: somebody expects its host to be there."""
+        once_more = replace(delivery, due_at=self._clock.now(), delivered_at=None, abandoned_at=None)
+        await self._outbox.keep_delivery(once_more)
+        webhooks = {webhook.id: webhook for webhook in await self._outbox.webhooks(delivery.news.account)}
+        if (letter := self._address(once_more, webhooks)) is not None:
+            self._lane(letter).hope()
+        self.wake()
+        return once_more
 
     async def test(self, webhook: Webhook, *, region: str) -> Heard:
         """Send an event of type ``kf2v:Webhook:Test`` now, once, past all lanes; what is said to it."""

@@ -68,6 +68,10 @@ class Lane(Generic[T]):
         self.waiting.clear()
         return sent_away
 
+    def hope(self) -> None:
+        """The host is said to be back; one delivery may find out."""
+        self.failures = self.rests_until = 0
+
     def idle(self, now: int) -> bool:
         """Whether hardly anything would be lost with it."""
         needed = max(self.rests_until, self.slot, self.learnt_at + MEMORY)

@@ -38,6 +38,7 @@ class News:
     region: str
     #: SUCCEEDED, FAILED or CANCELED
     status: str
+    #: when work began, as lists have it; its submission if it never did
     started_at: int
     ended_at: int
 
@@ -76,7 +77,7 @@ def news_of(task: Task) -> News:
         model=task.job.model,
         region=task.region,
         status=task.state.shown,
-        started_at=task.submitted_at,
+        started_at=task.submitted_at if task.scheduled_at is None else task.scheduled_at,
         ended_at=task.ended_at,
     )
 

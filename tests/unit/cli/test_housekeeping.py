@@ -193,7 +193,7 @@ def test_doctor_knows_an_engine_that_cannot_work_here(monkeypatch: pytest.Monkey
 def test_doctor_looks_at_every_engine_of_the_routes(
     monkeypatch: pytest.MonkeyPatch, route: tuple[str, ...], state: State, told: str
 ) -> None:
-    monkeypatch.setitem(assembly.READINESS, "still", lambda _: EngineUnavailable("no GPU", fix="buy one"))
+    monkeypatch.setitem(engines.READINESS, "still", lambda _: EngineUnavailable("no GPU", fix="buy one"))
     finding = doctor.engine(Settings(routes={"*": route}))
     assert finding.state is state
     assert told in finding.detail

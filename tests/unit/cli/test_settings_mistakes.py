@@ -39,7 +39,7 @@ FLASH = "wan_weights, wan2.2-kf2v-flash"
             '{"a": {"models": {"wan9": {"running": 1}}}}',
             "account_limits, a.models: Value error, should name models among wan2.2-kf2v-flash, ",
         ),
-        ("WAN_IDLE_UNLOAD", "inf", "wan_idle_unload: Input should be a finite number"),
+        ("WAN_IDLE_UNLOAD", "inf", "wan_idle_unload: Value error, should be at most 1000000000"),
     ],
 )
 @pytest.mark.parametrize("command", [("config", "show"), ("doctor",)])

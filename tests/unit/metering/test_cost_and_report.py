@@ -128,7 +128,7 @@ def test_a_sheet_has_lines_that_end_as_the_rfc_wants_and_no_totals() -> None:
     assert rows[1][8].endswith(", 2026-05-30")
 
 
-@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1+1", "\uff201"])
 def test_no_name_becomes_a_formula_in_a_sheet(name: str) -> None:
     _, row = csv.reader(io.StringIO(as_csv(report([line(account=name)], ["account"])), newline=""))
     assert row[0] == "'" + name

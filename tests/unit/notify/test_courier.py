@@ -94,6 +94,54 @@ def test_it_is_given_up_after_a_day(office: Office, receiver: Receiver) -> None:
     assert len(receiver.got) == tries
 
 
+def test_the_last_try_is_made_when_the_day_is_over(office: Office, receiver: Receiver) -> None:
+    office.hook(receiver.url)
+    receiver.usual = (503, {"Retry-After": "7200"})
+    office.end()
+    began = office.clock.now()
+    for _ in range(12):
+        office.carry()
+        office.clock.advance(2 * HOUR - 1)
+    office.carry()
+    assert office.only().due_at == began + 24 * HOUR
+    office.clock.advance(12)
+    receiver.usual = (204, {})
+    office.carry()
+    assert office.only().delivered_at == began + 24 * HOUR
+
+
+def test_whoever_was_away_for_days_himself_still_tells_what_he_owes(office: Office, receiver: Receiver) -> None:
+    office.hook(receiver.url)
+    for _ in range(100):
+        office.end()
+    office.clock.advance(48 * HOUR)
+    for _ in range(20):
+        office.carry()
+        office.clock.advance(SECOND)
+    assert len(receiver.got) == 100
+    assert all(delivery.delivered_at is not None for delivery in office.deliveries())
+
+
+def test_what_was_abandoned_is_told_when_somebody_asks_for_it_again(office: Office) -> None:
+    with receiving() as receiver:
+        port = receiver.port
+    office.hook(f"http://127.0.0.1:{port}/")
+    for _ in range(50):
+        office.end()
+    office.clock.advance(24 * HOUR)
+    for _ in range(4):
+        office.carry()
+        office.clock.advance(SECOND)
+    assert all(delivery.abandoned_at is not None for delivery in office.deliveries())
+    with receiving(port) as back:
+        for delivery in office.deliveries():
+            office.run(office.courier.again(delivery))  # the host rests still
+        for _ in range(20):
+            office.carry()
+            office.clock.advance(SECOND)
+        assert len(back.got) == 50
+
+
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [

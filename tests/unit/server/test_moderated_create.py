@@ -50,6 +50,25 @@ def test_a_blocked_prompt_is_refused_and_no_task_is_made(
     assert nothing_was_made(house)
 
 
+@pytest.mark.parametrize("call", ["estimate", "rewrite"])
+def test_a_blocked_prompt_is_not_previewed(house: House, words: Path, call: str) -> None:
+    body = submission(input__prompt="gore")
+    assert told(house.call("POST", f"/kf2v/v1/{call}", json=body)) == INAPPROPRIATE
+
+
+@pytest.mark.parametrize("validation", ["strict", "cloud"])
+def test_a_blocked_prompt_is_one_of_the_mistakes_of_a_submission(
+    open_house: Open, words: Path, validation: str
+) -> None:
+    house = open_house(validation=validation)
+    body = submission(input__prompt="gore", parameters__resolution="4K", parameters__seed=-1)
+    answer = house.call("POST", "/kf2v/v1/validate", json=body, headers={"X-Kf2v-Callback": "http://10.0.0.1/"})
+    assert answer.status_code == 400
+    codes = [mistake["code"] for mistake in answer.json()["mistakes"]]
+    assert sorted(codes) == ["DataInspectionFailed", *["InvalidParameter"] * 3]
+    assert nothing_was_made(house)
+
+
 def test_other_prompts_pass_and_so_does_what_is_not_wanted_to_be_seen(house: House, words: Path) -> None:
     house.created(submission(input__prompt="the camera rises", input__negative_prompt="gore"))
     house.created(submission(input__prompt=""))

@@ -177,18 +177,25 @@ class Previews:
         model = granted_model(submission.model, caller)
         for rule in RULES:
             rule(submission, model)
-        return await self._rehearse_admission(submission, caller, exchange)
+        return await self._rehearse_admission(submission, caller, _envelope(exchange))
 
-    async def _rehearse_admission(self, submission: Submission, caller: Caller, exchange: Exchange) -> Task:
+    async def _rehearse_admission(self, submission: Submission, caller: Caller, envelope: Envelope) -> Task:
         """Frames are left out because admission would keep them."""
         bare = replace(submission, first_frame=_SOMEWHERE, last_frame=_SOMEWHERE)
-        await self._admission.inspect(bare, caller, _envelope(exchange))
-        return await self._admission.admit(bare, caller, _envelope(exchange))
+        await self._admission.inspect(bare, caller, envelope)
+        return await self._admission.admit(bare, caller, envelope)
 
     async def _judge(
         self, submission: Submission, caller: Caller, exchange: Exchange, mistakes: list[Mistake]
     ) -> tuple[Model | None, tuple[Side, ...]]:
-        """Rules and rights; the model, if there is one of that name, and what the caller wishes to be inspected."""
+        """Rules, rights and the prompt; the model, if there is one of that name, and what the caller wishes to be
+        inspected."""
+        envelope = _envelope(exchange)
+        try:
+            self._admission.callback(envelope)
+        except InvalidParameter as error:
+            _note(mistakes, error)
+            envelope = replace(envelope, callback=None)
         if not submission.model:
             return None, ()
         try:
@@ -203,7 +210,7 @@ class Previews:
                 _note(mistakes, error)
                 submission = replace(submission, resolution=None)
         try:
-            task = await self._rehearse_admission(submission, caller, exchange)
+            task = await self._rehearse_admission(submission, caller, envelope)
         except ApiError as error:
             _note(mistakes, error)
             return model, ()

@@ -171,10 +171,7 @@ class Webhooks:
         row = await self._store.delivery(delivery_id)
         if row is None or not _may_see(caller, row.news.account):
             raise NotFound(f"There is no delivery '{delivery_id[:64]}'.")
-        again = replace(row, due_at=self._clock.now(), delivered_at=None, abandoned_at=None)
-        await self._store.keep_delivery(again)
-        self._courier.wake()
-        return reply(exchange, {"delivery": wire.delivery(again)})
+        return reply(exchange, {"delivery": wire.delivery(await self._courier.again(row))})
 
     async def _caller(self, exchange: Exchange, *, lasting: bool = False) -> Caller:
         """Raises ScopeMissing, and AccessDenied for a temporary key where what is done or told is ``lasting``."""
