@@ -9,8 +9,8 @@ from typing import TypeVar
 
 #: seconds between two questions whether the work is called off
 OFTEN = 0.2
-#: seconds that what is waited for gets to end, when nobody wants it any more: little, because whoever does not let go of
-#: a canceled task within a grace is killed, and half of that is gone until he hears of it
+#: seconds that what is waited for gets to end, when nobody wants it any more: little, because whoever does not let go
+#: of a canceled task within a grace is killed, and half of that is gone until he hears of it
 LEAVE = 0.2
 
 T = TypeVar("T")
