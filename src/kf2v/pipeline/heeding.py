@@ -9,18 +9,17 @@ from typing import TypeVar
 
 #: seconds between two questions whether the work is called off
 OFTEN = 0.2
-#: seconds that what is waited for gets to end, when nobody wants it any more; a worker that was called off hears of it
-#: within 0.5, and has 1.5 to let go
-LEAVE = 0.3
+#: seconds that what is waited for gets to end, when nobody wants it any more: little, because whoever does not let go
+#: of a canceled task within a grace is killed, and half of that is gone until he hears of it
+LEAVE = 0.2
 
 T = TypeVar("T")
 
 
-def heeding(ask: Callable[[], T], heed: Callable[[], None], *, cut_off: bool = True) -> T:
+def heeding(ask: Callable[[], T], heed: Callable[[], None]) -> T:
     """What ``ask`` returns or raises, asked in a thread of its own while ``heed`` is called again and again.
 
-    What ``heed`` raises ends the waiting. ``ask`` gets a moment to be done with what it uses, and else goes on unheard:
-    until the process ends, or, not to be ``cut_off``, even a little longer, for the process waits for it.
+    What ``heed`` raises ends the waiting. ``ask`` gets a moment to be done with what it uses, and else goes on unheard.
     """
     answer: Future[T] = Future()
 
@@ -30,7 +29,7 @@ def heeding(ask: Callable[[], T], heed: Callable[[], None], *, cut_off: bool = T
         except BaseException as error:  # noqa: BLE001  all of it is the answer
             answer.set_exception(error)
 
-    Thread(target=run, name="heeding", daemon=cut_off).start()
+    Thread(target=run, name="heeding", daemon=True).start()
     while not answer.done():
         try:
             heed()

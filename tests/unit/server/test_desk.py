@@ -13,7 +13,7 @@ from kf2v.store.memory import MemoryStore
 from kf2v.tasks import Failure, Lease, Outcome, State, Task, Usage, Video
 
 STILL = frozenset({"still"})
-LEASE, TIMEOUT, CAP, GRACE = 30 * SECOND, HOUR, 3, 1_500
+LEASE, TIMEOUT, CAP, GRACE = 30 * SECOND, HOUR, 3, 1_000
 PATIENCE = 20.0
 MADE = Outcome(
     video=Video(key="videos/a/1-b.mp4", digest="0" * 64, size=1, width=832, height=480),

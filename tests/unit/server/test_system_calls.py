@@ -90,6 +90,9 @@ def test_the_house_says_how_it_is(house: House) -> None:
     assert told["queues"] == [
         {"account": "mine", "model": "wan2.2-kf2v-flash", "engine": "still", "waiting": 0, "running": 2}
     ]
+    house.lose_worker()
+    told = asked(house, "system")
+    assert (told["tasks"]["RUNNING"], "REQUEUED" in told["tasks"]) == (2, False), "clients know five states"
     assert 0 < told["disk"]["free_bytes"] <= told["disk"]["total_bytes"]
     assert told["settings"]["engine"] == "still"
 
