@@ -16,10 +16,11 @@ LEAVE = 0.2
 T = TypeVar("T")
 
 
-def heeding(ask: Callable[[], T], heed: Callable[[], None]) -> T:
+def heeding(ask: Callable[[], T], heed: Callable[[], None], *, cut_off: bool = True) -> T:
     """What ``ask`` returns or raises, asked in a thread of its own while ``heed`` is called again and again.
 
-    What ``heed`` raises ends the waiting. ``ask`` gets a moment to be done with what it uses, and else goes on unheard.
+    What ``heed`` raises ends the waiting. ``ask`` gets a moment to be done with what it uses, and else goes on unheard:
+    until the process ends, or, not to be ``cut_off``, even a little longer, for the process waits for it.
     """
     answer: Future[T] = Future()
 
@@ -29,7 +30,7 @@ def heeding(ask: Callable[[], T], heed: Callable[[], None]) -> T:
         except BaseException as error:  # noqa: BLE001  all of it is the answer
             answer.set_exception(error)
 
-    Thread(target=run, name="heeding", daemon=True).start()
+    Thread(target=run, name="heeding", daemon=cut_off).start()
     while not answer.done():
         try:
             heed()
