@@ -80,7 +80,7 @@ def test_the_life_of_a_task_is_shown_watched_kept_and_ended(
     assert "Succeeded in attempt 1." in shown
     assert done("tasks", "keep", task_id) == f"{task_id}\n"
     assert json.loads(done("tasks", "show", task_id, "--json"))["task"]["kept"] is True
-    assert json.loads(done("tasks", "keep", task_id, "--no-longer", "--json"))["kept"] is False
+    assert json.loads(done("tasks", "keep", task_id, "--no-longer", "--json"))["task"]["kept"] is False
     assert done("tasks", "delete", task_id) == f"{task_id}\n"
     assert kf2v(service, tmp_path, "tasks", "show", task_id, DASHSCOPE_API_KEY=service.api_key).returncode != 0
     assert kf2v(service, tmp_path, "tasks", "watch", task_id, DASHSCOPE_API_KEY=service.api_key).returncode != 0

@@ -28,7 +28,7 @@ class Crowd:
         """The server as seen with a new key of that account."""
         owner = self.deployment.service()
         made = owner.request("POST", "/kf2v/v1/keys", body=json.dumps({"account": name}).encode())
-        return replace(owner, api_key=made.json["key"])
+        return replace(owner, api_key=made.json["key"]["key"])
 
     def gate(self, name: str) -> Path:
         return self.gates / name
