@@ -16,6 +16,9 @@ from kf2v.store import IdTaken, Store, Workspace
 from kf2v.wire.keys import NewWorkspace, WorkspaceShown
 from kf2v.wire.v1.fields import misfit
 
+#: characters of a name that is accepted unseen
+LONGEST = 128
+
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
@@ -39,7 +42,7 @@ class Workspaces:
         kept = await self._of(caller.account)
         if wanted in kept:
             return replace(caller, workspace=kept[wanted])
-        if kept or bound is not None:
+        if kept or bound is not None or len(wanted) > LONGEST:
             raise WorkspaceDenied
         return replace(caller, workspace=Workspace(id=wanted, account=caller.account, created_at=0))
 

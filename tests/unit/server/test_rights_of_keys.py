@@ -80,6 +80,8 @@ def test_an_account_without_workspaces_takes_every_name_and_keeps_it(house: Hous
     task = house.run(house.store.get(task_id))
     assert task is not None
     assert task.workspace == "llm-from-the-cloud"
+    assert order(house, house.key, space="l" * 128).status_code == 200
+    assert told(order(house, house.key, space="l" * 129)) == (401, "NOT AUTHORIZED"), "within reason"
 
 
 def test_an_account_with_workspaces_knows_no_others(house: House) -> None:

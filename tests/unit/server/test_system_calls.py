@@ -50,6 +50,17 @@ def test_an_engine_that_cannot_work_says_why_and_what_to_do(tmp_path: Path, monk
     assert standings[0].models == ()
 
 
+def test_reasons_are_for_the_owner(open_house: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They name places and addresses of his."""
+    lacking = EngineUnavailable("Nothing is in /srv/weights.", fix="Fetch it.")
+    monkeypatch.setitem(engines.READINESS, "still", lambda _: lacking)
+    house = open_house()
+    told = house.call("GET", "/kf2v/v1/engines").json()["engines"][0]
+    assert told["ready"] is False
+    assert told.keys() & {"reason", "fix"} == set()
+    assert asked(house, "engines")["engines"][0]["reason"] == "Nothing is in /srv/weights."
+
+
 def test_a_model_that_an_engine_lacks_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lacking = EngineUnavailable("Its weights are not here.", fix="Fetch them.")
     monkeypatch.setitem(engines.SHORTCOMINGS, "still", lambda _: {"wan2.2-kf2v-flash": lacking})

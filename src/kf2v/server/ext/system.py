@@ -64,10 +64,12 @@ class System:
         ]
 
     async def engines(self, exchange: Exchange) -> Reply:
-        """Which engine serves which model, and why not where it does not."""
-        await self._reception.caller(exchange, Scope.READ)
+        """Which engine serves which model, and, to keys with ADMIN, why not where it does not: reasons name places and
+        addresses of the owner's."""
+        caller = await self._reception.caller(exchange, Scope.READ)
         standings, breakers = await self._asked(), self._breakers()
-        told = [wire.engine(standing, breakers.get(standing.engine, "closed")) for standing in standings]
+        why = caller.may(Scope.ADMIN)
+        told = [wire.engine(standing, breakers.get(standing.engine, "closed"), why=why) for standing in standings]
         return reply(exchange, {"engines": told})
 
     async def workers(self, exchange: Exchange) -> Reply:

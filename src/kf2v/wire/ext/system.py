@@ -43,13 +43,13 @@ class Hand:
     task: Task | None
 
 
-def engine(standing: EngineStanding, breaker: str = "closed") -> dict[str, object]:
+def engine(standing: EngineStanding, breaker: str = "closed", *, why: bool = True) -> dict[str, object]:
     """``breaker``: ``closed`` while it works, ``open`` while it is left alone after failures, ``half-open`` while one
-    task tries it.
+    task tries it. Without ``why`` reasons are left out.
     """
-    models = [_ready({"model": model.model}, model.reason, model.fix) for model in standing.models]
+    models = [_ready({"model": model.model}, model.reason, model.fix, why=why) for model in standing.models]
     members: dict[str, object] = {"engine": standing.engine, "fallback": standing.fallback, "breaker": breaker}
-    return _ready(members, standing.reason, standing.fix) | {"models": models}
+    return _ready(members, standing.reason, standing.fix, why=why) | {"models": models}
 
 
 def worker(hand: Hand) -> dict[str, object]:
@@ -94,6 +94,6 @@ def _work(task: Task) -> dict[str, object]:
     return work
 
 
-def _ready(members: dict[str, object], reason: str | None, fix: str | None) -> dict[str, object]:
-    lacking = {name: text for name, text in (("reason", reason), ("fix", fix)) if text is not None}
+def _ready(members: dict[str, object], reason: str | None, fix: str | None, *, why: bool) -> dict[str, object]:
+    lacking = {name: text for name, text in (("reason", reason), ("fix", fix)) if why and text is not None}
     return members | {"ready": reason is None} | lacking
