@@ -1,6 +1,7 @@
 """The published document is the hand-written one, and the server does what it says, whatever is generated from it."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from schemathesis.checks import CHECKS, load_all_checks
 from schemathesis.config import SchemathesisConfig
 
 from house import served_paths
-from service import Service
+from service import Service, serving
 
 #: how many requests are made up per operation, beside those that cover every keyword of its schema
 EXAMPLES = 30
@@ -39,6 +40,13 @@ schema = schemathesis.openapi.from_dict(
         }
     ),
 ).exclude(path=list(ENDLESS))
+
+
+@pytest.fixture(scope="module")
+def idle_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One of its own: what is made up here stays there, keys, webhooks and workspaces included."""
+    with serving(tmp_path_factory.mktemp("documented"), workers=0) as running:
+        yield running
 
 
 def test_the_published_document_is_the_written_one(idle_service: Service) -> None:
