@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from kf2v.catalog.models import MODELS, SECONDS
 from kf2v.tasks import Job, State, Task, Usage
+from kf2v.wire.v1.times import day_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,16 @@ class UsageQuery:
     since: int | None = None
     #: booked before, milliseconds
     until: int | None = None
+
+    def covers(self, charge: Charge) -> bool:
+        return (
+            self.account in (None, charge.account)
+            and self.key_id in (None, charge.key_id)
+            and self.workspace in (None, charge.workspace)
+            and self.model in (None, charge.model)
+            and (self.since is None or charge.booked_at >= self.since)
+            and (self.until is None or charge.booked_at < self.until)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,4 +102,20 @@ def charge_of(task: Task) -> Charge | None:
         seconds=usage.video_count * usage.video_duration,
         booked_at=task.ended_at,
         ran=task.ended_at - task.scheduled_at,
+    )
+
+
+def line_of(charge: Charge) -> UsageLine:
+    """``charge`` alone, as a line that others can be added to."""
+    return UsageLine(
+        day=day_of(charge.booked_at),
+        account=charge.account,
+        key_id=charge.key_id,
+        workspace=charge.workspace,
+        region=charge.region,
+        model=charge.model,
+        engine=charge.engine,
+        resolution=charge.resolution,
+        videos=charge.videos,
+        seconds=charge.seconds,
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from operator import attrgetter, itemgetter
 from typing import TypeVar
 
-from kf2v.metering import Charge, UsageLine, UsageQuery, charge_of
+from kf2v.metering import Charge, UsageLine, UsageQuery, charge_of, line_of
 from kf2v.store import (
     IdTaken,
     Key,
@@ -23,7 +23,6 @@ from kf2v.store import (
 from kf2v.tasks import Lease, Outcome, State, Task, moves
 from kf2v.tasks.news import Delivery, Webhook, deliveries_of
 from kf2v.tasks.turns import Caps, Head, Line, choose, position, unlimited
-from kf2v.wire.v1.times import day_of
 
 T = TypeVar("T")
 
@@ -200,8 +199,8 @@ class MemoryStore:
         self._check_open()
         lines: dict[tuple[str | bool, ...], UsageLine] = {}
         for charge in self._charges.values():
-            if _asked(charge, query):
-                line = _line_of(charge)
+            if query.covers(charge):
+                line = line_of(charge)
                 key = _line_key(line)
                 there = lines.get(key)
                 lines[key] = (
@@ -421,32 +420,6 @@ def _small(text: str) -> bytes:
 def _turn(task: Task) -> tuple[int, int]:
     """Sorts an account's tasks; those that agree are in the order of their insertion."""
     return -task.priority, task.submitted_at
-
-
-def _asked(charge: Charge, query: UsageQuery) -> bool:
-    return (
-        query.account in (None, charge.account)
-        and query.key_id in (None, charge.key_id)
-        and query.workspace in (None, charge.workspace)
-        and query.model in (None, charge.model)
-        and (query.since is None or charge.booked_at >= query.since)
-        and (query.until is None or charge.booked_at < query.until)
-    )
-
-
-def _line_of(charge: Charge) -> UsageLine:
-    return UsageLine(
-        day=day_of(charge.booked_at),
-        account=charge.account,
-        key_id=charge.key_id,
-        workspace=charge.workspace,
-        region=charge.region,
-        model=charge.model,
-        engine=charge.engine,
-        resolution=charge.resolution,
-        videos=charge.videos,
-        seconds=charge.seconds,
-    )
 
 
 def _line_key(line: UsageLine) -> tuple[str | bool, ...]:
