@@ -2,13 +2,17 @@
 
 Three things are lost when a listening socket is simply closed: connections that the kernel has accepted and this
 process has not, connections whose first request is still on its way, and requests that arrive on a kept connection
-while it is being hung up. So a door that is to be closed first says ``connection: close`` with every answer, then lets
-in whoever stands before it, and hangs up on nobody without an answer or a moment's silence.
+while it is being hung up. So a door that is to be closed first says ``connection: close`` with every answer, then
+stops hearing new knocks, lets in whoever stands before it, and hangs up on nobody without an answer or a moment's
+silence.
 """
 
 import asyncio
 import contextlib
+import ctypes
 import socket
+import struct
+import sys
 from collections.abc import Callable, Collection, Generator
 from functools import partial
 from typing import Any
@@ -21,8 +25,20 @@ from kf2v.server.protocol import Connections, Protocol
 KEEP_ALIVE = 75
 #: seconds that handlers get to notice that they were cut off
 SLAM = 1.0
+#: seconds that handshakes under way get to be finished once no new one begins: a round trip around the world
+HANDSHAKE = 0.3
 #: how often somebody else may be quicker
 BAR_TRIES = 100
+#: Linux's number for it, which the socket module does not tell
+_SO_ATTACH_FILTER = 26
+#: a classic BPF program of (code, jump if true, jump if false, value): a segment with SYN and without ACK is dropped
+_NO_SYN = (
+    (0x30, 0, 0, 13),  # load the byte of the TCP header with the flags
+    (0x54, 0, 0, 0x12),  # keep SYN and ACK
+    (0x15, 0, 1, 0x02),  # SYN alone?
+    (0x06, 0, 0, 0),  # drop
+    (0x06, 0, 0, 0xFFFFFFFF),  # accept all of it
+)
 
 
 class FrontDoor(uvicorn.Server):
@@ -88,14 +104,17 @@ class FrontDoor(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """uvicorn's own, for those it forgets as well."""
-        self.server_state.closing = self.server_state.closed = True
+        self.server_state.closing = True
+        deaf = all(_deafen(listener) for listener in sockets or [])
+        await asyncio.sleep(HANDSHAKE if deaf else 0)
+        self.server_state.closed = True
         protocol = partial(Protocol, config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
-        for late in await self._last_ones(sockets or []):
+        for late in await self._last_ones(sockets or [], deaf=deaf):
             with contextlib.suppress(OSError):  # gone again
                 await asyncio.get_running_loop().connect_accepted_socket(protocol, late)
         await super().shutdown(sockets)
 
-    async def _last_ones(self, sockets: list[socket.socket]) -> list[socket.socket]:
+    async def _last_ones(self, sockets: list[socket.socket], *, deaf: bool) -> list[socket.socket]:
         """Stop listening on ``sockets``; whoever was connected by the kernel until then."""
         for listener in sockets:
             asyncio.get_running_loop().remove_reader(listener)
@@ -104,16 +123,35 @@ class FrontDoor(uvicorn.Server):
         spares = [listener.dup() for listener in sockets]
         for server in self.servers:
             server.close()
-        return [late for spare in spares for late in _shut(spare)]
+        return [late for spare in spares for late in _shut(spare, deaf=deaf)]
 
 
-def _shut(listener: socket.socket) -> list[socket.socket]:
+def _deafen(listener: socket.socket) -> bool:
+    """From now on no new connection begins at ``listener``, while those whose handshake is under way are finished:
+    whoever knocks is not heard, and is refused when he tries again. Only Linux can; elsewhere False."""
+    if sys.platform != "linux":
+        return False
+    program = b"".join(struct.pack("HBBI", *step) for step in _NO_SYN)
+    kept = ctypes.create_string_buffer(program, len(program))
+    fprog = struct.pack("HP", len(_NO_SYN), ctypes.addressof(kept))
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
+    except OSError:  # a kernel that only looks like Linux
+        return False
+    return True
+
+
+def _shut(listener: socket.socket, *, deaf: bool) -> list[socket.socket]:
     """Close ``listener``; whoever the kernel had connected until then.
 
-    Between the last ``accept`` and ``close`` the kernel would go on connecting clients, only to reset them. So its
-    queue is made as short as it gets, which is one place, and that place is taken by ourselves: whoever comes now is
-    not connected at all, and is refused when he tries again.
+    Between the last ``accept`` and ``close`` the kernel of a door that is not deaf would go on connecting clients, only
+    to reset them. So its queue is made as short as it gets, which is one place, and that place is taken by ourselves:
+    whoever comes now is not connected at all. That leaves those out whose handshake is just then between its halves;
+    hence ``_deafen``, where there is that.
     """
+    if deaf:
+        with contextlib.closing(listener):
+            return _queued(listener)
     late: list[socket.socket] = []
     listener.listen(0)
     with contextlib.ExitStack() as stoppers, contextlib.closing(listener):

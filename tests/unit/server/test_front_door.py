@@ -1,5 +1,7 @@
 import asyncio
+import errno
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -7,7 +9,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from kf2v.server import protocol
+from kf2v.server import front_door, protocol
 from kf2v.server.front_door import FrontDoor
 
 pytestmark = pytest.mark.anyio
@@ -69,7 +71,12 @@ class Rush(FrontDoor):
         return leaving
 
 
-async def test_whoever_stood_before_the_door_when_it_closed_is_answered() -> None:
+@pytest.mark.parametrize("deaf", [True, False])
+async def test_whoever_stood_before_the_door_when_it_closed_is_answered(
+    deaf: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not deaf:  # as where the kernel cannot
+        monkeypatch.setattr(front_door, "_deafen", lambda listener: False)  # pyright: ignore[reportUnknownLambdaType]
     with bound() as listener:
         door = Rush(listener.getsockname())
         await door.open(listener)
@@ -79,6 +86,23 @@ async def test_whoever_stood_before_the_door_when_it_closed_is_answered() -> Non
         with client:
             client.settimeout(PATIENCE)
             assert b"".join(iter(lambda: client.recv(65536), b"")).endswith(b"welcome")  # noqa: B023  called at once
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux filters what a listening socket hears")
+async def test_a_door_that_closes_connects_nobody_new() -> None:
+    door = FrontDoor(greet)
+    async with opened(door) as address:
+        closing = asyncio.create_task(door.close())
+        while not door.server_state.closing:  # noqa: ASYNC110  uvicorn has no event for it
+            await asyncio.sleep(0)
+        with socket.socket() as knocks:
+            knocks.setblocking(False)
+            assert knocks.connect_ex(address) == errno.EINPROGRESS
+            while not door.server_state.closed:  # noqa: ASYNC110  uvicorn has no event for it
+                await asyncio.sleep(0.005)
+            with pytest.raises(OSError, match="not connected"):
+                knocks.getpeername()
+        await closing
 
 
 async def test_a_closed_door_refuses() -> None:
