@@ -1,5 +1,4 @@
 import base64
-import secrets
 import time
 
 import pytest
