@@ -1,11 +1,25 @@
 """What every suite may ask for: a server that works, a server that only takes orders, and a host with pictures."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
 
 from gallery import open_gallery
 from service import Service, serving
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test has an id of its own: of several with one id, a run in several processes would run one.
+
+    Schemathesis names what it generates, and pytest makes the id of what it was generated from.
+    """
+    for item in items:
+        if item.parent and not item.nodeid.endswith(item.name):
+            item._id = item.parent.id.child(item.name)  # pyright: ignore[reportPrivateUsage]
+    twice = [nodeid for nodeid, count in Counter(item.nodeid for item in items).items() if count > 1]
+    if twice:
+        raise pytest.UsageError(f"several tests are called {', '.join(twice)}")
 
 
 @pytest.fixture(scope="session")
