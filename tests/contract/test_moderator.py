@@ -15,7 +15,7 @@ from PIL import Image
 
 from censor import KEY, Act, Answers, Censor, Hangs, Heard, flags, judging, says
 from kf2v.errors import Canceled
-from kf2v.moderation import Exhibit, Moderator, Undecided
+from kf2v.moderation import Exhibit, Moderator, NotAsked, Part, Undecided
 from kf2v.moderation.classifier import Classifier
 from kf2v.moderation.flagging import Flagging
 from kf2v.moderation.lists import PICTURES, WORDS, Lists
@@ -56,7 +56,9 @@ class Bench:
     stack: ExitStack = field(default_factory=ExitStack)
     censor: Censor | None = None
 
-    def moderator(self, *acts: Act | Callable[[Heard], Act], timeout: float = 20.0, key: str = KEY) -> Moderator:
+    def moderator(
+        self, *acts: Act | Callable[[Heard], Act], timeout: float = 20.0, key: str = KEY, rest: float = 60.0
+    ) -> Moderator:
         """One that objects to gore and ``BAD``; an outside one that does ``acts`` instead."""
         if self.kind == "lists":
             (self.folder / WORDS).write_text("gore\n")
@@ -64,7 +66,7 @@ class Bench:
             return Lists(self.folder)
         usual = classify if self.kind == "http" else flag
         self.censor = self.stack.enter_context(judging(Censor(*(acts or (usual,)))))
-        return Outside(self._service(self.censor.url, key), timeout=timeout, pause=0.01)
+        return Outside(self._service(self.censor.url, key), timeout=timeout, pause=0.01, rest=rest)
 
     def _service(self, url: str, key: str) -> Any:
         if self.kind == "http":
@@ -190,6 +192,71 @@ def test_a_service_that_hangs_is_given_up_in_time(outside: Bench, drops: bool) -
     with pytest.raises(Undecided, match=r"no answer within|in time"):
         outside.moderator(Hangs(drops=drops), timeout=0.5).read("a cat", PROMPT, silent)
     assert len(outside.heard) == 1
+
+
+def of_task(task_id: str, part: Part = "frame") -> Exhibit:
+    return Exhibit(side="output", part=part, number=0, task_id=task_id, model="wan2.2-kf2v-flash")
+
+
+@pytest.mark.parametrize("drops", [False, True])
+def test_a_service_that_hangs_is_waited_for_once_by_a_task_and_by_the_next_one_again(
+    outside: Bench, drops: bool
+) -> None:
+    moderator = outside.moderator(Hangs(drops=drops), timeout=0.5)
+    with pytest.raises(Undecided):
+        moderator.look(GOOD, of_task("t-1", "first_frame"), silent)
+    for _ in range(17):
+        with pytest.raises(NotAsked, match="less than 60 s ago"):
+            moderator.look(GOOD, of_task("t-1"), silent)
+    with pytest.raises(NotAsked):
+        moderator.read("a cat", of_task("t-1", "actual_prompt"), silent)
+    assert len(outside.heard) == 1
+    with pytest.raises(Undecided):
+        moderator.look(GOOD, of_task("t-2"), silent)
+    assert len(outside.heard) == 2
+
+
+def test_prompts_are_no_task_and_each_of_them_is_asked_about(outside: Bench) -> None:
+    moderator = outside.moderator(Hangs(), good(outside), timeout=3)
+    with pytest.raises(Undecided):
+        moderator.read("a cat", PROMPT, silent)
+    assert moderator.read("another cat", PROMPT, silent) is None
+
+
+def test_a_service_that_was_left_alone_is_asked_again_and_trusted_once_it_answers(outside: Bench) -> None:
+    moderator = outside.moderator(Hangs(), good(outside), timeout=3, rest=0.0)
+    with pytest.raises(Undecided):
+        moderator.look(GOOD, of_task("t-1"), silent)
+    assert moderator.look(GOOD, of_task("t-1"), silent) is None
+    assert moderator.look(GOOD, of_task("t-1"), silent) is None
+    assert len(outside.heard) == 3
+
+
+def test_silence_about_a_preview_is_none_about_the_film(outside: Bench) -> None:
+    moderator = outside.moderator(Hangs(), good(outside), timeout=3)
+    with pytest.raises(Undecided):
+        moderator.look(GOOD, of_task("t-1", "preview"), silent)
+    with pytest.raises(NotAsked):
+        moderator.look(GOOD, of_task("t-1", "preview"), silent)
+    assert moderator.look(GOOD, of_task("t-1"), silent) is None
+
+
+def test_a_service_that_asks_for_long_patience_in_vain_is_left_alone_as_well(outside: Bench) -> None:
+    moderator = outside.moderator(Answers(status=503, headers={"Retry-After": "0.6"}), timeout=5)
+    with pytest.raises(Undecided, match="503"):
+        moderator.look(GOOD, of_task("t-1"), silent)
+    with pytest.raises(NotAsked):
+        moderator.look(GOOD, of_task("t-1"), silent)
+    assert len(outside.heard) == 2
+
+
+@pytest.mark.parametrize("trouble", [Answers(status=400), Answers(status=500), Answers(body=b"<html>")])
+def test_a_service_that_refuses_one_picture_at_once_is_asked_about_the_next(outside: Bench, trouble: Act) -> None:
+    moderator = outside.moderator(trouble, timeout=60)
+    for _ in range(2):
+        with pytest.raises(Undecided) as caught:
+            moderator.look(GOOD, of_task("t-1"), silent)
+        assert not isinstance(caught.value, NotAsked)
 
 
 def test_nobody_there_is_undecided(outside: Bench) -> None:

@@ -47,6 +47,10 @@ class Undecided(Exception):
     """No verdict could be had; says why."""
 
 
+class NotAsked(Undecided):
+    """It was not even asked for, because there was no answer just before."""
+
+
 class Moderator(Protocol):
     """Looks at texts and pictures, from any thread, several at once.
 
