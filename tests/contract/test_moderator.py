@@ -1,5 +1,7 @@
 """What every moderator has to do, whoever decides: the owner's lists, a classifier, an endpoint that flags."""
 
+import gzip
+import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -173,7 +175,18 @@ def test_a_service_that_stumbles_is_asked_once_more(outside: Bench, trouble: Act
     assert len(outside.heard) == 2
 
 
-@pytest.mark.parametrize("trouble", [Answers(status=500), Answers(body=b"nonsense"), Answers(body=b"{}")])
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        Answers(status=500),
+        Answers(body=b"nonsense"),
+        Answers(body=b"{}"),
+        Answers(body=b"[" * 300_000),
+        Answers(body=b'{"verdict": "\xff"}'),
+        Answers(body=b"{}", headers={"Content-Encoding": "gzip"}),
+    ],
+    ids=lambda act: f"{act.status} {act.body[:24]!r} {len(act.headers)}",
+)
 def test_a_service_that_goes_on_stumbling_is_undecided(outside: Bench, trouble: Act) -> None:
     with pytest.raises(Undecided):
         outside.moderator(trouble).look(GOOD, FRAME, silent)
@@ -303,6 +316,23 @@ def test_what_was_flagged_is_named(tmp_path: Path) -> None:
         objection = bench.moderator(flags("sexual/minors", "violence")).look(GOOD, FRAME, silent)
     assert objection is not None
     assert objection.reason == "flagged: sexual/minors, violence"
+
+
+@pytest.mark.parametrize("categories", [None, "violence", ["violence"], 3, {"violence": "very"}, {"violence": {}}])
+def test_what_is_flagged_is_refused_whatever_the_categories_look_like(tmp_path: Path, categories: Any) -> None:
+    bench, result = Bench("openai", tmp_path), {"flagged": True, "categories": categories}
+    with bench.stack:
+        answer = Answers(body=json.dumps({"results": [{}, result]}).encode())
+        objection = bench.moderator(answer).look(GOOD, FRAME, silent)
+    assert objection is not None
+    assert objection.reason == "flagged: no category named"
+
+
+def test_a_compressed_answer_is_neither_asked_for_nor_unpacked(tmp_path: Path) -> None:
+    packed = gzip.compress(json.dumps({"verdict": "pass"}).encode())
+    bench = Bench("http", tmp_path)
+    with bench.stack, pytest.raises(Undecided, match="not with JSON"):
+        bench.moderator(Answers(body=packed, headers={"Content-Encoding": "gzip"})).read("a cat", PROMPT, silent)
 
 
 def test_an_answer_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
