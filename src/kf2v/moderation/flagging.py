@@ -55,7 +55,7 @@ def _verdict(found: Any) -> Objection | None:
 
 def _categories(result: Any) -> list[str]:
     """Those that are flagged, where it names any: what it flags is refused, whatever it calls it."""
-    categories = getattr(result, "categories", None)
+    categories: Any = getattr(result, "categories", None)
     members: object = categories.to_dict(warnings=False) if hasattr(categories, "to_dict") else categories
     named = cast("dict[str, object]", members) if isinstance(members, dict) else {}
     return [name for name, flagged in named.items() if flagged is True]

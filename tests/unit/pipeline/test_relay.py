@@ -33,6 +33,7 @@ from kf2v.tasks import Failure, FrameSource, Lease, Outcome, Usage
 from kf2v.video import Clip, Frame, mp4
 from kf2v.video.frames import fit
 from kf2v.video.size import Size
+from kf2v.wire.v1 import inspection
 from kf2v.worker.loop import Loop
 from kf2v.worker.pools.inline import InlineLedger
 
@@ -635,6 +636,15 @@ def test_of_a_film_that_the_far_side_blocks_nothing_stays_that_was_shown_before(
         depot.failure(a_lease(attempt=2))
     kept = {blob.key for blob in depot.blobs.walk("previews/")}
     assert kept == ({shown} if code.startswith("Internal") else set())
+
+
+@pytest.mark.parametrize("wished", [(), ("output",), ("input", "output")])
+def test_a_callers_wish_for_inspection_is_passed_on(depot: Depot, wished: Any) -> None:
+    depot.make(a_lease(inspect=wished))
+    [asked] = depot.far.of("POST", "/video-synthesis")
+    told = asked.headers.get("x-dashscope-datainspection")
+    assert inspection.parse(told) == wished
+    assert (told is None) == (not wished)
 
 
 def test_what_the_far_side_made_of_the_prompt_is_read(depot: Depot) -> None:
