@@ -229,7 +229,19 @@ def test_a_service_that_hangs_is_waited_for_once_by_a_task_and_by_the_next_one_a
     assert len(outside.heard) == 2
 
 
-def test_prompts_are_no_task_and_each_of_them_is_asked_about(outside: Bench) -> None:
+def test_a_service_that_hangs_is_waited_for_once_by_a_call_and_by_the_next_one_again(outside: Bench) -> None:
+    def of_call(request_id: str) -> Exhibit:
+        return Exhibit(side="input", part="prompt", request_id=request_id)
+
+    moderator = outside.moderator(Hangs(), good(outside), timeout=3)
+    with pytest.raises(Undecided):
+        moderator.read("a cat", of_call("r-1"), silent)
+    with pytest.raises(NotAsked):
+        moderator.read("another cat", of_call("r-1"), silent)
+    assert moderator.read("another cat", of_call("r-2"), silent) is None
+
+
+def test_what_belongs_to_nothing_is_asked_about_each_time(outside: Bench) -> None:
     moderator = outside.moderator(Hangs(), good(outside), timeout=3)
     with pytest.raises(Undecided):
         moderator.read("a cat", PROMPT, silent)

@@ -1,8 +1,8 @@
 """A moderator that is a service elsewhere: asked within a time, and once more where that may help.
 
-A film is shown to it picture by picture. So that one that hangs costs a task its time once and not for each of them,
-it is left alone for a while by the task that waited in vain. By this task only: others may find it well again, and
-nobody's silence lets anybody else's pictures pass.
+A film is shown to it picture by picture, a chain prompt by prompt. So that one that hangs costs its time once and not
+for each of them, it is left alone for a while by the task, or the call, that waited in vain. By nobody else: others may
+find it well again, and nobody's silence lets anybody else's pictures pass.
 """
 
 import time
@@ -38,7 +38,7 @@ class Service(Protocol):
 class Outside:
     """Asks ``service``; ``timeout`` is in seconds and covers everything, a second try too.
 
-    Where it was waited for in vain, the rest of that task does without it for ``rest`` seconds.
+    Where it was waited for in vain, the rest of that task or call does without it for ``rest`` seconds.
     """
 
     elsewhere = True
@@ -72,11 +72,11 @@ class Outside:
         with self._lock:
             left_alone = began < self._left_alone.get(_errand(exhibit), 0.0)
         if left_alone:
-            raise NotAsked(f"it kept this task waiting in vain less than {self._rest:g} s ago")
+            raise NotAsked(f"it was waited for in vain less than {self._rest:g} s ago")
         try:
             return self._answer(shown(), exhibit, tick)
         except Undecided:
-            if exhibit.task_id and time.monotonic() - began >= LONG * self._timeout:
+            if _errand(exhibit)[0] and time.monotonic() - began >= LONG * self._timeout:
                 self._leave_alone(exhibit)
             raise
 
@@ -107,8 +107,8 @@ class Outside:
 
 
 def _errand(exhibit: Exhibit) -> tuple[str, bool]:
-    """What is done without it after it was silent: a task, or its previews, which never decide on the film."""
-    return exhibit.task_id, exhibit.part == "preview"
+    """What is done without it after it was silent: a task, or its previews, which never decide on the film; a call."""
+    return exhibit.task_id or exhibit.request_id, exhibit.part == "preview"
 
 
 def _pause(seconds: float, tick: Tick) -> None:
