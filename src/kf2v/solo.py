@@ -70,7 +70,9 @@ def make_video(
         prompt_extend=submission.prompt_extend,
         watermark=submission.watermark,
     )
-    build_panel(settings).read(job.prompt, Exhibit(side="input", part="prompt", model=job.model), lambda: None)
+    panel = build_panel(settings)
+    if panel.reads("input"):
+        panel.read(job.prompt, Exhibit(side="input", part="prompt", model=job.model), lambda: None)
     blobs = MemoryBlobs()
     blobs.put(job.first.place, first)
     blobs.put(job.last.place, last)

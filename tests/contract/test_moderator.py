@@ -1,5 +1,7 @@
 """What every moderator has to do, whoever decides: the owner's lists, a classifier, an endpoint that flags."""
 
+import gzip
+import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +17,7 @@ from PIL import Image
 
 from censor import KEY, Act, Answers, Censor, Hangs, Heard, flags, judging, says
 from kf2v.errors import Canceled
-from kf2v.moderation import Exhibit, Moderator, Undecided
+from kf2v.moderation import Exhibit, Moderator, NotAsked, Part, Undecided
 from kf2v.moderation.classifier import Classifier
 from kf2v.moderation.flagging import Flagging
 from kf2v.moderation.lists import PICTURES, WORDS, Lists
@@ -56,7 +58,9 @@ class Bench:
     stack: ExitStack = field(default_factory=ExitStack)
     censor: Censor | None = None
 
-    def moderator(self, *acts: Act | Callable[[Heard], Act], timeout: float = 20.0, key: str = KEY) -> Moderator:
+    def moderator(
+        self, *acts: Act | Callable[[Heard], Act], timeout: float = 20.0, key: str = KEY, rest: float = 60.0
+    ) -> Moderator:
         """One that objects to gore and ``BAD``; an outside one that does ``acts`` instead."""
         if self.kind == "lists":
             (self.folder / WORDS).write_text("gore\n")
@@ -64,7 +68,7 @@ class Bench:
             return Lists(self.folder)
         usual = classify if self.kind == "http" else flag
         self.censor = self.stack.enter_context(judging(Censor(*(acts or (usual,)))))
-        return Outside(self._service(self.censor.url, key), timeout=timeout, pause=0.01)
+        return Outside(self._service(self.censor.url, key), timeout=timeout, pause=0.01, rest=rest)
 
     def _service(self, url: str, key: str) -> Any:
         if self.kind == "http":
@@ -171,7 +175,18 @@ def test_a_service_that_stumbles_is_asked_once_more(outside: Bench, trouble: Act
     assert len(outside.heard) == 2
 
 
-@pytest.mark.parametrize("trouble", [Answers(status=500), Answers(body=b"nonsense"), Answers(body=b"{}")])
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        Answers(status=500),
+        Answers(body=b"nonsense"),
+        Answers(body=b"{}"),
+        Answers(body=b"[" * 300_000),
+        Answers(body=b'{"verdict": "\xff"}'),
+        Answers(body=b"{}", headers={"Content-Encoding": "gzip"}),
+    ],
+    ids=lambda act: f"{act.status} {act.body[:24]!r} {len(act.headers)}",
+)
 def test_a_service_that_goes_on_stumbling_is_undecided(outside: Bench, trouble: Act) -> None:
     with pytest.raises(Undecided):
         outside.moderator(trouble).look(GOOD, FRAME, silent)
@@ -190,6 +205,83 @@ def test_a_service_that_hangs_is_given_up_in_time(outside: Bench, drops: bool) -
     with pytest.raises(Undecided, match=r"no answer within|in time"):
         outside.moderator(Hangs(drops=drops), timeout=0.5).read("a cat", PROMPT, silent)
     assert len(outside.heard) == 1
+
+
+def of_task(task_id: str, part: Part = "frame") -> Exhibit:
+    return Exhibit(side="output", part=part, number=0, task_id=task_id, model="wan2.2-kf2v-flash")
+
+
+@pytest.mark.parametrize("drops", [False, True])
+def test_a_service_that_hangs_is_waited_for_once_by_a_task_and_by_the_next_one_again(
+    outside: Bench, drops: bool
+) -> None:
+    moderator = outside.moderator(Hangs(drops=drops), timeout=0.5)
+    with pytest.raises(Undecided):
+        moderator.look(GOOD, of_task("t-1", "first_frame"), silent)
+    for _ in range(17):
+        with pytest.raises(NotAsked, match="less than 60 s ago"):
+            moderator.look(GOOD, of_task("t-1"), silent)
+    with pytest.raises(NotAsked):
+        moderator.read("a cat", of_task("t-1", "actual_prompt"), silent)
+    assert len(outside.heard) == 1
+    with pytest.raises(Undecided):
+        moderator.look(GOOD, of_task("t-2"), silent)
+    assert len(outside.heard) == 2
+
+
+def test_a_service_that_hangs_is_waited_for_once_by_a_call_and_by_the_next_one_again(outside: Bench) -> None:
+    def of_call(request_id: str) -> Exhibit:
+        return Exhibit(side="input", part="prompt", request_id=request_id)
+
+    moderator = outside.moderator(Hangs(), good(outside), timeout=3)
+    with pytest.raises(Undecided):
+        moderator.read("a cat", of_call("r-1"), silent)
+    with pytest.raises(NotAsked):
+        moderator.read("another cat", of_call("r-1"), silent)
+    assert moderator.read("another cat", of_call("r-2"), silent) is None
+
+
+def test_what_belongs_to_nothing_is_asked_about_each_time(outside: Bench) -> None:
+    moderator = outside.moderator(Hangs(), good(outside), timeout=3)
+    with pytest.raises(Undecided):
+        moderator.read("a cat", PROMPT, silent)
+    assert moderator.read("another cat", PROMPT, silent) is None
+
+
+def test_a_service_that_was_left_alone_is_asked_again_and_trusted_once_it_answers(outside: Bench) -> None:
+    moderator = outside.moderator(Hangs(), good(outside), timeout=3, rest=0.0)
+    with pytest.raises(Undecided):
+        moderator.look(GOOD, of_task("t-1"), silent)
+    assert moderator.look(GOOD, of_task("t-1"), silent) is None
+    assert moderator.look(GOOD, of_task("t-1"), silent) is None
+    assert len(outside.heard) == 3
+
+
+def test_silence_about_a_preview_is_none_about_the_film(outside: Bench) -> None:
+    moderator = outside.moderator(Hangs(), good(outside), timeout=3)
+    with pytest.raises(Undecided):
+        moderator.look(GOOD, of_task("t-1", "preview"), silent)
+    with pytest.raises(NotAsked):
+        moderator.look(GOOD, of_task("t-1", "preview"), silent)
+    assert moderator.look(GOOD, of_task("t-1"), silent) is None
+
+
+def test_a_service_that_asks_for_long_patience_in_vain_is_left_alone_as_well(outside: Bench) -> None:
+    moderator = outside.moderator(Answers(status=503, headers={"Retry-After": "0.6"}), timeout=5)
+    with pytest.raises(Undecided, match="503"):
+        moderator.look(GOOD, of_task("t-1"), silent)
+    with pytest.raises(NotAsked):
+        moderator.look(GOOD, of_task("t-1"), silent)
+    assert len(outside.heard) == 2
+
+
+@pytest.mark.parametrize("trouble", [Answers(status=400), Answers(status=500), Answers(body=b"<html>")])
+def test_a_service_that_refuses_one_picture_at_once_is_asked_about_the_next(outside: Bench, trouble: Act) -> None:
+    moderator = outside.moderator(trouble, timeout=60)
+    for _ in range(2):
+        with pytest.raises(Undecided) as caught:
+            moderator.look(GOOD, of_task("t-1"), silent)
+        assert not isinstance(caught.value, NotAsked)
 
 
 def test_nobody_there_is_undecided(outside: Bench) -> None:
@@ -236,6 +328,23 @@ def test_what_was_flagged_is_named(tmp_path: Path) -> None:
         objection = bench.moderator(flags("sexual/minors", "violence")).look(GOOD, FRAME, silent)
     assert objection is not None
     assert objection.reason == "flagged: sexual/minors, violence"
+
+
+@pytest.mark.parametrize("categories", [None, "violence", ["violence"], 3, {"violence": "very"}, {"violence": {}}])
+def test_what_is_flagged_is_refused_whatever_the_categories_look_like(tmp_path: Path, categories: Any) -> None:
+    bench, result = Bench("openai", tmp_path), {"flagged": True, "categories": categories}
+    with bench.stack:
+        answer = Answers(body=json.dumps({"results": [{}, result]}).encode())
+        objection = bench.moderator(answer).look(GOOD, FRAME, silent)
+    assert objection is not None
+    assert objection.reason == "flagged: no category named"
+
+
+def test_a_compressed_answer_is_neither_asked_for_nor_unpacked(tmp_path: Path) -> None:
+    packed = gzip.compress(json.dumps({"verdict": "pass"}).encode())
+    bench = Bench("http", tmp_path)
+    with bench.stack, pytest.raises(Undecided, match="not with JSON"):
+        bench.moderator(Answers(body=packed, headers={"Content-Encoding": "gzip"})).read("a cat", PROMPT, silent)
 
 
 def test_an_answer_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:

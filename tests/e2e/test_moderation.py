@@ -132,9 +132,9 @@ def test_a_caller_may_wish_for_inspection_of_the_film(tmp_path: Path, header: st
         assert charges(deployment) == (status == "SUCCEEDED")
 
 
-@pytest.mark.parametrize("act", [Answers(status=500), Answers(body=b"<html>"), Hangs()])
+@pytest.mark.parametrize("act", [Answers(status=500), Answers(body=b"<html>")])
 def test_a_classifier_in_trouble_lets_pass_and_the_log_says_so(tmp_path: Path, act: Act) -> None:
-    settings = {"moderation_timeout": "0.6", "moderation_output_every": "149"}
+    settings = {"moderation_timeout": "60", "moderation_output_every": "149"}
     with supervised(tmp_path, act, **settings) as (deployment, _):
         service = deployment.start()
         output = ended(service)["output"]
@@ -143,6 +143,33 @@ def test_a_classifier_in_trouble_lets_pass_and_the_log_says_so(tmp_path: Path, a
         parts = ("the prompt", "the first frame", "the last frame", "a frame of the video")
         undecided = [f"Moderation (http) could not decide on {part}, so it passed." for part in parts]
         assert [text for text in notes(service, output["task_id"]) if text.startswith("Moderation")] == undecided
+
+
+def test_a_classifier_that_hangs_is_waited_for_once_at_submission_and_once_in_the_task(tmp_path: Path) -> None:
+    with supervised(tmp_path, Hangs(), moderation_timeout="0.6") as (deployment, censor):
+        service = deployment.start()
+        output = ended(service)["output"]
+        assert output["task_status"] == "SUCCEEDED"
+        assert [heard.body["part"] for heard in censor.heard] == ["prompt", "first_frame"]
+        assert [text for text in notes(service, output["task_id"]) if text.startswith("Moderation")] == [
+            "Moderation (http) could not decide on the prompt, so it passed.",
+            "Moderation (http) could not decide on the first frame, so it passed.",
+            "Moderation (http) was silent just before and not asked about the last frame, so it passed.",
+            "Moderation (http) was silent just before and not asked about a frame of the video, so it passed.",
+        ]
+
+
+def test_where_silence_refuses_the_first_one_ends_the_task(tmp_path: Path) -> None:
+    def only_words(heard: Heard) -> Act:
+        return Hangs() if heard.picture else says("pass")
+
+    with supervised(tmp_path, only_words, moderation_timeout="0.6", moderation_on_failure="fail") as (
+        deployment,
+        censor,
+    ):
+        output = ended(deployment.start())["output"]
+        assert (output["task_status"], output["code"]) == ("FAILED", "InternalError")
+        assert [heard.body["part"] for heard in censor.heard] == ["prompt", "first_frame"]
 
 
 def test_a_classifier_in_trouble_fails_what_it_was_asked_about_where_the_owner_wants_that(tmp_path: Path) -> None:

@@ -66,7 +66,9 @@ class Admission:
                 rule(submission, model)
         except InvalidParameter:
             return
-        await self.reading.read(submission.prompt, model=model.name, wished=wished, note=note)
+        await self.reading.read(
+            submission.prompt, model=model.name, request_id=envelope.request_id, wished=wished, note=note
+        )
 
     async def admit(self, submission: Submission, caller: Caller, envelope: Envelope) -> Task:
         """The task to insert, of a submission that was inspected; its uploaded and inline frames are kept or found

@@ -24,10 +24,12 @@ class Reading:
         self._patience = patience
         self._places = asyncio.Semaphore(at_once)
 
-    async def read(self, prompt: str, *, model: str, wished: Collection[Side], note: Note = unheard) -> None:
+    async def read(
+        self, prompt: str, *, model: str, request_id: str, wished: Collection[Side], note: Note = unheard
+    ) -> None:
         """Raises DataInspectionFailed for a prompt that may not pass, InternalError where nobody could decide and the
         owner wants that to count; elsewhere ``note`` hears of it, in another thread."""
-        exhibit = Exhibit(side="input", part="prompt", model=model)
+        exhibit = Exhibit(side="input", part="prompt", request_id=request_id, model=model)
         if not prompt or not self._panel.reads("input", wished):
             return
         try:

@@ -28,6 +28,8 @@ class Exhibit:
     part: Part
     #: empty where there is no task (yet)
     task_id: str = ""
+    #: of the call that brought a prompt, or all the prompts of a chain
+    request_id: str = ""
     model: str = ""
     #: of a frame of the film, from 0
     number: int | None = None
@@ -45,6 +47,10 @@ class Objection:
 
 class Undecided(Exception):
     """No verdict could be had; says why."""
+
+
+class NotAsked(Undecided):
+    """It was not even asked for, because there was no answer just before."""
 
 
 class Moderator(Protocol):

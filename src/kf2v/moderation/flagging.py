@@ -1,7 +1,7 @@
 """An endpoint of the shape of OpenAI's moderations: it flags, and names categories. Knows no brand."""
 
 import base64
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from kf2v.moderation import Exhibit, Objection
 from kf2v.net.call import Unanswered
@@ -9,6 +9,9 @@ from kf2v.net.compatible import Compatible
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
+
+#: letters of a stranger's categories that are kept for the log
+REPEATED = 200
 
 
 class Flagging:
@@ -39,18 +42,20 @@ def _picture(shown: bytes) -> dict[str, object]:
 def _verdict(found: Any) -> Objection | None:
     """What whatever the endpoint put there says. Raises Unanswered."""
     try:
-        flags = [result.flagged for result in found.results]
-        if not flags or not all(isinstance(flag, bool) for flag in flags):
-            raise TypeError("no flags")
-        if not any(flags):
-            return None
-        named = sorted({name for result in found.results for name in _categories(result)})
+        flags = [getattr(result, "flagged", None) for result in found.results]
     except (AttributeError, TypeError) as error:
         raise Unanswered("it answers, but not with a moderation", passing=True) from error
-    return Objection(ground="inappropriate", reason=f"flagged: {', '.join(named) or 'no category named'}")
+    if not any(flag is True for flag in flags):
+        if flags and all(flag is False for flag in flags):
+            return None
+        raise Unanswered("it answers, but not with a moderation", passing=True)
+    named = ", ".join(sorted({name for result in found.results for name in _categories(result)}))
+    return Objection(ground="inappropriate", reason=f"flagged: {named[:REPEATED] or 'no category named'}")
 
 
 def _categories(result: Any) -> list[str]:
-    categories = result.categories
-    members: dict[str, object] = categories.to_dict() if hasattr(categories, "to_dict") else dict(categories or {})
-    return [name for name, flagged in members.items() if flagged is True]
+    """Those that are flagged, where it names any: what it flags is refused, whatever it calls it."""
+    categories: Any = getattr(result, "categories", None)
+    members: object = categories.to_dict(warnings=False) if hasattr(categories, "to_dict") else categories
+    named = cast("dict[str, object]", members) if isinstance(members, dict) else {}
+    return [name for name, flagged in named.items() if flagged is True]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 import structlog
 
 from kf2v.errors import DataInspectionFailed, InternalError, IPInfringementSuspect
-from kf2v.moderation import Exhibit, Moderator, Note, Objection, Part, Tick, Undecided
+from kf2v.moderation import Exhibit, Moderator, NotAsked, Note, Objection, Part, Tick, Undecided
 from kf2v.tasks.job import Side
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Panel:
         """Raises as ``read`` does."""
         self._hear(exhibit, lambda one: one.look(picture, exhibit, tick) if one.looks() else None, note)
 
-    def _undecided(self, silent: dict[str, str], exhibit: Exhibit, note: Note) -> None:
+    def _undecided(self, silent: dict[str, Undecided], exhibit: Exhibit, note: Note) -> None:
         """``silent`` says why, by moderator. Raises InternalError where that counts."""
         log.warning(
             "moderation did not decide",
@@ -101,7 +101,9 @@ class Panel:
         )
         passes = self._on_failure == "pass"
         then = "so it passed" if passes else "so it did not pass"
-        note(f"Moderation ({', '.join(silent)}) could not decide on {NAMES[exhibit.part]}, {then}.")
+        unasked = all(isinstance(why, NotAsked) for why in silent.values())
+        did = "was silent just before and not asked about" if unasked else "could not decide on"
+        note(f"Moderation ({', '.join(silent)}) {did} {NAMES[exhibit.part]}, {then}.")
         if not passes:
             raise InternalError
 
@@ -109,12 +111,12 @@ class Panel:
         return side in self._sides or side in wished
 
     def _hear(self, exhibit: Exhibit, ask: Callable[[Moderator], Objection | None], note: Note) -> None:
-        silent: dict[str, str] = {}
+        silent: dict[str, Undecided] = {}
         for moderator in self._moderators:
             try:
                 objection = ask(moderator)
             except Undecided as error:
-                silent[moderator.name] = str(error)
+                silent[moderator.name] = error
                 continue
             if objection is not None:
                 raise _refusal(moderator, objection, exhibit)

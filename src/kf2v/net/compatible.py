@@ -54,7 +54,7 @@ class Compatible:
                 raise Unanswered("it cannot be reached in time", passing=True) from error
             except openai.APIConnectionError as error:
                 raise Unanswered(f"it cannot be reached: {error.__cause__ or error}", passing=True) from error
-            except (openai.OpenAIError, ValueError) as error:
+            except (openai.OpenAIError, ValueError, RecursionError) as error:
                 raise Unanswered(f"it answers, but not with {wanted}", passing=True) from error
 
     def _refused(self, status: int, message: str, headers: Mapping[str, str]) -> Unanswered:

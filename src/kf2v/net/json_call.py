@@ -20,7 +20,7 @@ async def post_json(url: str, body: object, *, api_key: str = "", seconds: float
 
     The address is the owner's own, so it may be anywhere; no redirect is followed, because the key would travel along.
     """
-    headers = {"User-Agent": f"kf2v/{__version__}", "Content-Type": "application/json"}
+    headers = {"User-Agent": f"kf2v/{__version__}", "Content-Type": "application/json", "Accept-Encoding": "identity"}
     if api_key:
         headers["Authorization"] = f"Bearer {api_key}"
     timeout = httpx2.Timeout(seconds, connect=min(CONNECT, seconds))
@@ -34,10 +34,10 @@ async def post_json(url: str, body: object, *, api_key: str = "", seconds: float
             return msgspec.json.decode(await _whole(answer))
     except httpx2.TimeoutException as error:
         raise Unanswered("it cannot be reached in time", passing=True) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Unanswered("it answers, but not with JSON", passing=True) from error
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError, UnicodeError) as error:
         raise Unanswered(f"it cannot be reached: {error or type(error).__name__}", passing=True) from error
-    except msgspec.DecodeError as error:
-        raise Unanswered("it answers, but not with JSON", passing=True) from error
 
 
 def _refused(answer: httpx2.Response) -> Unanswered:
@@ -47,8 +47,9 @@ def _refused(answer: httpx2.Response) -> Unanswered:
 
 
 async def _whole(answer: httpx2.Response) -> bytes:
+    """The body as it comes: compressed, which was not asked for, a few bytes could become more than there is room."""
     body = bytearray()
-    async for chunk in answer.aiter_bytes():
+    async for chunk in answer.aiter_raw():
         body += chunk
         if len(body) > LONGEST:
             raise Unanswered(f"its answer is longer than {LONGEST // 1024} KB")

@@ -22,7 +22,7 @@ from kf2v.clock import SECOND, Clock
 from kf2v.engines.remote import NAME, Line, Remote
 from kf2v.engines.remote.pace import pauses
 from kf2v.engines.remote.verdict import Verdict, judge
-from kf2v.errors import AlgorithmError, DataInspectionFailed, OutOfOrder
+from kf2v.errors import AlgorithmError, DataInspectionFailed, IPInfringementSuspect, OutOfOrder
 from kf2v.metering import usage_of
 from kf2v.moderation.panel import Panel
 from kf2v.net.dashscope import RemoteError, Standing
@@ -34,7 +34,7 @@ from kf2v.pipeline.orders import Order, Orders
 from kf2v.pipeline.prepare import recognise
 from kf2v.pipeline.progress import Progress
 from kf2v.tasks import Failure, Lease, Outcome
-from kf2v.video import Size, mp4
+from kf2v.video import Frame, Size, mp4
 
 #: seconds that a far side may be too busy for a task before another engine is asked
 BUSY = 600.0
@@ -48,6 +48,8 @@ SKEW = 60 * SECOND
 LARGEST = 512 * 2**20
 #: what this API's videos are; others are kept as well, and the log says so
 FPS, COUNT = 30, 150
+#: codes of contents that may not pass
+FORBIDDEN = frozenset({DataInspectionFailed.code, IPInfringementSuspect.code})
 
 T = TypeVar("T")
 
@@ -117,7 +119,7 @@ class Relay:
                 progress.note(f"Forwarded as {far_id}.")
                 standing = self._followed(far_id, line, progress)
                 if standing.status != "SUCCEEDED":
-                    return Outcome(failure=_failure(standing))
+                    return self._failed(lease, _failure(standing))
                 with self._received(lease, standing, line, progress) as path:
                     size = _examined(path, lease)
                     actual_prompt = _actual_prompt(lease, standing)
@@ -128,11 +130,17 @@ class Relay:
             forget(self._blobs, lease)
             raise
         except _Refusal as refusal:
-            return Outcome(failure=refusal.failure)
+            return self._failed(lease, refusal.failure)
         except RemoteError as error:  # there is not even a line
             begun = self._orders.order(lease.task_id) is not None
             raise (AlgorithmError() if begun else OutOfOrder(_described(error))) from error
         return Outcome(video=video, actual_prompt=actual_prompt, usage=usage_of(lease.job))
+
+    def _failed(self, lease: Lease, failure: Failure) -> Outcome:
+        """What the far side does not let pass is as forbidden here, also what another engine has shown of it before."""
+        if failure.code in FORBIDDEN:
+            forget(self._blobs, lease)
+        return Outcome(failure=failure)
 
     def discard(self, outcome: Outcome) -> None:
         """Throw away what ``outcome`` brought: its lease was gone before it could be told."""
@@ -190,9 +198,9 @@ class Relay:
             self._panel.read(actual_prompt, exhibit(lease, "actual_prompt"), tick, progress.note)
         if not self._panel.looks("output", lease.job.inspect):
             return
-        for number, frame in enumerate(mp4.read_frames(path)):
+        for number, frame, is_last in _numbered(_decoded(path)):
             tick()
-            if self._panel.samples(number, of=COUNT):
+            if is_last or self._panel.samples(number, of=COUNT):
                 self._panel.look(frame, exhibit(lease, "frame", number), tick, progress.note)
 
     def _drawn_up(self, lease: Lease, pictures: tuple[Picture, Picture], line: Line, progress: Progress) -> Order:
@@ -349,6 +357,24 @@ def _examined(path: Path, lease: Lease) -> Size:
     if found != usual:
         log.warning("far video is unlike ours", task_id=lease.task_id, found=str(found))
     return Size(width=found.width, height=found.height)
+
+
+def _decoded(path: Path) -> Iterator[Frame]:
+    """The frames of the video at ``path``. Raises AlgorithmError where they cannot be read."""
+    try:
+        yield from mp4.read_frames(path)
+    except mp4.CodecError as error:
+        raise AlgorithmError from error
+
+
+def _numbered(frames: Iterator[Frame]) -> Iterator[tuple[int, Frame, bool]]:
+    """Each with its number, from 0, and whether it is the last: a film from elsewhere may have any number of them."""
+    coming = enumerate(frames)
+    held = next(coming, None)
+    while held is not None:
+        after = next(coming, None)
+        yield *held, after is None
+        held = after
 
 
 def _actual_prompt(lease: Lease, standing: Standing) -> str | None:

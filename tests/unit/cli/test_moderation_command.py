@@ -132,6 +132,17 @@ def test_a_video_made_without_a_server_is_inspected_too(
     assert kf2v(*words, *frames, "--prompt", "a film").code == 0
 
 
+def test_without_a_server_no_more_is_inspected_than_with_one(
+    kf2v: Kf2v, lists: Path, home: Path, frames: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (lists / "words.txt").write_text("gore\n")
+    words = ("run", "--engine", "still", "--resolution", "480P", "-o", home / "out.mp4", "--prompt", "gore")
+    monkeypatch.setenv("KF2V_MODERATION_INSPECTS", "output")
+    assert kf2v(*words, *frames).code == 0
+    monkeypatch.setenv("KF2V_MODERATION_INSPECTS", "input")
+    assert kf2v(*words, *frames).code == 10
+
+
 def test_a_moderator_without_an_address_is_a_setting_that_cannot_be_used(
     kf2v: Kf2v, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """Several moderators as one, and the words in which a refusal is told."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from kf2v.errors import Canceled, DataInspectionFailed, InternalError, IPInfringementSuspect
-from kf2v.moderation import Exhibit, Objection, Tick, Undecided
+from kf2v.moderation import Exhibit, NotAsked, Objection, Tick, Undecided
 from kf2v.moderation.panel import Panel
 from kf2v.video import Frame
 from stage import flat
@@ -150,6 +151,16 @@ def test_what_nobody_decides_on_fails_where_the_owner_wants_that() -> None:
     assert (caught.value.status, caught.value.code) == (500, "InternalError")
     assert "down" not in caught.value.message
     assert notes == ["Moderation (http) could not decide on the prompt, so it did not pass."]
+
+
+@pytest.mark.parametrize(
+    ("on_failure", "then"), [("pass", "so it passed"), ("fail", "so it did not pass")], ids=["pass", "fail"]
+)
+def test_what_nobody_was_asked_about_is_told_as_what_it_is(on_failure: Any, then: str) -> None:
+    panel, notes = Panel([Says(NotAsked("left alone"), name="http")], on_failure=on_failure), list[str]()
+    with contextlib.suppress(InternalError):
+        panel.look(PICTURE, prompt(), silent, notes.append)
+    assert notes == [f"Moderation (http) was silent just before and not asked about the prompt, {then}."]
 
 
 @pytest.mark.parametrize("on_failure", ["pass", "fail"])

@@ -51,6 +51,86 @@ def test_a_listed_word_is_found_however_it_is_written(entry: str, text: str) -> 
 @pytest.mark.parametrize(
     ("entry", "text"),
     [
+        ("敏感词", "有敏 感 词在里面"),
+        ("敏感词", "敏\u3000感\n词"),
+        ("敏感词", "敏\u200b 感\u2060词"),
+        ("敏感词", "敏*感_词"),
+        ("敏感词", "敏·感・词"),
+        ("敏感词", "敏/感#词"),
+        ("敏感词", "敏🐱感\u2800词"),
+        ("敏 感词", "敏感词"),
+        ("女优AV", "女优 AV"),
+        ("18禁", "18 禁"),
+        ("ミッキーマウス", "ミッキー・マウス"),
+        ("斩首", "斩\u0336首\u0336"),
+        ("gore", "g\u0336o\u0336r\u0336e\u0336"),
+        ("gore", "so much g\N{CYRILLIC SMALL LETTER O}r\N{CYRILLIC SMALL LETTER IE}"),
+        ("gore", "G\N{GREEK CAPITAL LETTER OMICRON}RE"),
+        ("bomb", "b\N{CYRILLIC CAPITAL LETTER O}\N{CYRILLIC CAPITAL LETTER EM}B"),
+        ("gore", "go\x08re"),
+    ],
+)
+def test_a_listed_word_is_found_under_a_disguise(entry: str, text: str) -> None:
+    assert found(text, entry) == "inappropriate"
+
+
+@pytest.mark.parametrize(
+    ("entry", "text"),
+    [
+        ("斩首", "他拔刀一斩，首领倒下"),
+        ("斩首", "他拔刀一斩。首领倒下"),
+        ("斩首", "他拔刀一斩——首领倒下"),
+        ("斩首", "他拔刀一斩……首领倒下"),
+        ("斩首", "《斩》首映"),
+        ("斩首", "“斩”首映"),
+        ("斩首", "打斩、首饰"),
+        ("처형", "우리 처 형제"),
+        ("gore", "g o r e"),
+        ("gore", "go*re"),
+        # a Russian word of nothing but twins, next to an English one
+        ("cop", "\N{CYRILLIC SMALL LETTER ES}\N{CYRILLIC SMALL LETTER O}\N{CYRILLIC SMALL LETTER ER} by name"),
+        ("a", "\N{GREEK SMALL LETTER ALPHA} particles"),
+        ("斬首", "斩首"),
+    ],
+)
+def test_what_ordinary_texts_are_made_of_is_no_disguise(entry: str, text: str) -> None:
+    assert found(text, entry) is None
+
+
+@pytest.mark.parametrize(
+    ("entry", "text"),
+    [
+        (r"/斩首/", "斩 首"),
+        (r"/gore/", "g\N{CYRILLIC SMALL LETTER O}re"),
+        (r"/gore/", "g\u0336ore"),
+    ],
+)
+def test_a_pattern_means_what_it_says(entry: str, text: str) -> None:
+    assert found(text, entry) is None
+
+
+@pytest.mark.parametrize(
+    ("entry", "text"),
+    [
+        (r"/斩\s首/", "斩 首"),
+        (r"/斩\*首/", "斩*首"),
+        (r"/\p{Cyrillic}/", "g\N{CYRILLIC SMALL LETTER O}re"),
+    ],
+)
+def test_a_pattern_sees_what_words_look_past(entry: str, text: str) -> None:
+    assert found(text, entry) == "inappropriate"
+
+
+@pytest.mark.parametrize(
+    ("entry", "text"), [("🔪", "用🔪杀"), ("*斩首", "看*斩首"), ("敏*感", "敏*感"), ("g\u0336", "ag g\u0336")]
+)
+def test_signs_of_an_entry_of_the_owners_are_no_disguise(entry: str, text: str) -> None:
+    assert found(text, entry) == "inappropriate"
+
+
+@pytest.mark.parametrize(
+    ("entry", "text"),
+    [
         ("gore", "Gorée is an island"),
         ("gore", "the categoregore"),
         ("art", "a party in the cart"),

@@ -1,5 +1,6 @@
 """A relay orders once, follows to the end, and keeps what it gets, whatever the far side does meanwhile."""
 
+import contextlib
 import itertools
 import threading
 import time
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from assignments import a_job, a_lease, a_task
@@ -28,9 +30,10 @@ from kf2v.pipeline.prepare import decode
 from kf2v.pipeline.progress import Progress
 from kf2v.pipeline.relay import BELIEF, Relay
 from kf2v.tasks import Failure, FrameSource, Lease, Outcome, Usage
-from kf2v.video import Frame, mp4
+from kf2v.video import Clip, Frame, mp4
 from kf2v.video.frames import fit
 from kf2v.video.size import Size
+from kf2v.wire.v1 import inspection
 from kf2v.worker.loop import Loop
 from kf2v.worker.pools.inline import InlineLedger
 
@@ -618,6 +621,32 @@ def test_a_film_that_may_not_pass_is_not_kept(depot: Depot) -> None:
     assert not list((depot.folder / "scratch").iterdir())
 
 
+@pytest.mark.parametrize("code", ["DataInspectionFailed", "IPInfringementSuspect", "InternalError.Algo"])
+@pytest.mark.parametrize("when", ["at submission", "in the task"])
+def test_of_a_film_that_the_far_side_blocks_nothing_stays_that_was_shown_before(
+    depot: Depot, code: str, when: str
+) -> None:
+    shown = f"previews/{a_lease().task_id}/1-0.jpg"
+    depot.blobs.put(shown, b"of an engine that gave up")
+    if when == "at submission":
+        depot.far.fail_once("POST", CREATE, 400, code, "Output data may contain inappropriate content.")
+    else:
+        depot.far.states = [{"task_status": "FAILED", "code": code, "message": "no"}]
+    with contextlib.suppress(AlgorithmError, OutOfOrder):
+        depot.failure(a_lease(attempt=2))
+    kept = {blob.key for blob in depot.blobs.walk("previews/")}
+    assert kept == ({shown} if code.startswith("Internal") else set())
+
+
+@pytest.mark.parametrize("wished", [(), ("output",), ("input", "output")])
+def test_a_callers_wish_for_inspection_is_passed_on(depot: Depot, wished: Any) -> None:
+    depot.make(a_lease(inspect=wished))
+    [asked] = depot.far.of("POST", "/video-synthesis")
+    told = asked.headers.get("x-dashscope-datainspection")
+    assert inspection.parse(told) == wished
+    assert (told is None) == (not wished)
+
+
 def test_what_the_far_side_made_of_the_prompt_is_read(depot: Depot) -> None:
     depot.far.states[-1]["actual_prompt"] = "something else entirely"
     depot.relay = depot.another(panel=Panel([Strict("actual_prompt")]))
@@ -630,3 +659,25 @@ def test_of_a_film_as_many_frames_are_looked_at_as_of_one_made_here(depot: Depot
     depot.relay = depot.another(panel=Panel([strict], every=50))
     assert depot.make().video is not None
     assert [number for part, number in strict.shown if part == "frame"] == [0, 50, 100, 149]
+
+
+@pytest.mark.parametrize(("count", "looked_at"), [(1, [0]), (81, [0, 50, 80]), (101, [0, 50, 100])])
+def test_a_far_film_is_looked_at_to_its_end_however_long_it_is(
+    depot: Depot, tmp_path: Path, count: int, looked_at: list[int]
+) -> None:
+    grey = np.full((SIZE.height, SIZE.width, 3), 90, np.uint8)
+    mp4.write(tmp_path / "odd.mp4", Clip(frames=iter([grey] * count), fps=16.0, count=count, size=SIZE))
+    depot.far.video = (tmp_path / "odd.mp4").read_bytes()
+    strict = Strict("preview")
+    depot.relay = depot.another(panel=Panel([strict], every=50))
+    assert depot.make().video is not None
+    assert [number for part, number in strict.shown if part == "frame"] == looked_at
+
+
+def test_a_far_film_that_cannot_be_looked_at_is_not_kept(depot: Depot, film: bytes) -> None:
+    begins = film.index(b"mdat") + 4
+    depot.far.video = film[:begins] + bytes(len(film) - begins)
+    depot.relay = depot.another(panel=Panel([Strict("preview")]))
+    with pytest.raises(AlgorithmError):
+        depot.make()
+    assert not [blob.key for blob in depot.blobs.walk("videos/")]

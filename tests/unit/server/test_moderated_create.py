@@ -167,6 +167,23 @@ def test_an_undecided_prompt_is_in_the_log_of_its_task(open_house: Open) -> None
         assert line["text"] == "Moderation (http) could not decide on the prompt, so it passed."
 
 
+def test_a_chain_waits_once_for_a_classifier_that_hangs(open_house: Open) -> None:
+    with judging(Censor(Hangs())) as censor:
+        house = open_house(**asking(censor, moderation_timeout=0.5))
+        frames = [f"https://example.com/{name}.png" for name in "abcdefgh"]
+        body = {"model": "wan2.2-kf2v-flash", "input": {"frames": frames, "prompt": "on and on"}}
+        made = house.call("POST", "/kf2v/v1/chains", json=body).json()["tasks"]
+        assert len(made) == 7
+        assert len(censor.heard) == 1
+        logs = [house.call("GET", f"/kf2v/v1/tasks/{one['task_id']}").json()["task"]["log"] for one in made]
+        assert [line["text"] for log in logs for line in log] == [
+            "Moderation (http) could not decide on the prompt, so it passed.",
+            *["Moderation (http) was silent just before and not asked about the prompt, so it passed."] * 6,
+        ]
+        house.created()
+        assert len(censor.heard) == 2
+
+
 def test_an_account_with_limits_has_its_prompts_read_side_by_side(open_house: Open) -> None:
     together = threading.Barrier(2, timeout=20)
 

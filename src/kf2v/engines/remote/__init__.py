@@ -69,6 +69,7 @@ class Remote:
             seed=job.seed,
             prompt_extend=job.prompt_extend,
             watermark=job.watermark,
+            inspect=job.inspect,
         )
 
     def named(self, model: str) -> str:

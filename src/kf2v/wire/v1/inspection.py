@@ -27,10 +27,16 @@ def parse(header: str | None) -> tuple[Side, ...]:
             return ()
         case _:
             members = _members(said)
-    for name, value in members.items():
+    wishes = [(name.lower(), _folded(value)) for name, value in members.items()]
+    for name, value in wishes:
         if name in SIDES and value not in (_WISHED, _NOT_WISHED, None):
             raise _misfit(said)
-    return tuple(side for side in SIDES if members.get(side) == _WISHED)
+    return tuple(side for side in SIDES if (side, _WISHED) in wishes)
+
+
+def _folded(value: object) -> object:
+    """Case means as little here as in ``enable``: a wish in capitals should not be one that nobody hears."""
+    return value.lower() if isinstance(value, str) else value
 
 
 def _members(said: str) -> dict[str, object]:
