@@ -185,13 +185,14 @@ def receivers(settings: Settings) -> AllowedHosts:
     return AllowedHosts(settings.webhook_allow_hosts, variable="KF2V_WEBHOOK_ALLOW_HOSTS")
 
 
-def build_courier(settings: Settings, *, store: Store, clock: Clock, secret: bytes) -> Courier:
+def build_courier(settings: Settings, *, store: Store, clock: Clock, secret: bytes, metrics: Metrics) -> Courier:
     """Who tells others that tasks have ended."""
     return Courier(
         store,
         clock=clock,
         post=Poster(allowed=receivers(settings), timeout=settings.webhook_timeout).post,
         account_secret=partial(account_secret, secret),
+        count=metrics.count_delivery,
         schedule=Schedule(
             first=round(settings.webhook_first_retry * SECOND), give_up=round(settings.webhook_give_up_hours * HOUR)
         ),
@@ -292,7 +293,8 @@ def build_front(
     workspaces = Workspaces(store, clock=clock)
     prices = cloud_prices() if settings.prices is None else read_prices(settings.prices)
     limits = Limits(limits_table(settings), store=store, clock=clock, cost=partial(cost_of, prices=prices))
-    courier = build_courier(settings, store=store, clock=clock, secret=secret)
+    metrics = Metrics()
+    courier = build_courier(settings, store=store, clock=clock, secret=secret, metrics=metrics)
     routing = Routing(
         settings.routing,
         clock=clock,
@@ -349,7 +351,6 @@ def build_front(
         on_failure=settings.rewrite_on_failure,
     )
     links = VideoLinks(signer=signer, clock=clock, retention=kept, public_url=settings.public_url)
-    metrics = Metrics()
     webhooks = Webhooks(
         reception=reception,
         store=store,

@@ -344,6 +344,10 @@ class Store(Protocol):
         """Deliveries on their way whose time has come, the longest due first."""
         ...
 
+    async def undelivered(self) -> int:
+        """How many deliveries are on their way, due or not."""
+        ...
+
     async def keep_delivery(self, delivery: Delivery) -> None:
         """Write down how far a delivery is; nothing if it is gone."""
         ...

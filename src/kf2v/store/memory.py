@@ -292,6 +292,10 @@ class MemoryStore:
         due = [delivery for delivery in self._deliveries.values() if _on_its_way(delivery) and delivery.due_at <= now]
         return tuple(sorted(due, key=attrgetter("due_at"))[:limit])
 
+    async def undelivered(self) -> int:
+        self._check_open()
+        return sum(map(_on_its_way, self._deliveries.values()))
+
     async def keep_delivery(self, delivery: Delivery) -> None:
         self._check_open()
         if delivery.id in self._deliveries:

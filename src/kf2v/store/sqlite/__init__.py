@@ -342,6 +342,9 @@ class SqliteStore:
     async def due(self, *, now: int, limit: int) -> tuple[Delivery, ...]:
         return outbox.due(self._reader, now=now, limit=limit)
 
+    async def undelivered(self) -> int:
+        return outbox.undelivered(self._reader)
+
     async def keep_delivery(self, delivery: Delivery) -> None:
         await self._commits.write(lambda db: outbox.keep(db, delivery))
 

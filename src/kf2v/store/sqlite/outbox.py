@@ -13,6 +13,7 @@ DUE = f"""
 SELECT {rows.DELIVERY_COLUMNS} FROM delivery
 WHERE delivered_at IS NULL AND abandoned_at IS NULL AND due_at <= ? ORDER BY due_at, seq LIMIT ?
 """  # noqa: S608
+UNDELIVERED = "SELECT count(*) FROM delivery WHERE delivered_at IS NULL AND abandoned_at IS NULL"
 KEEP = """
 UPDATE delivery SET due_at = ?, attempts = ?, delivered_at = ?, abandoned_at = ?, status = ?, error = ? WHERE id = ?
 """
@@ -44,6 +45,10 @@ def webhooks(db: apsw.Connection, account: str | None) -> tuple[Webhook, ...]:
 
 def due(db: apsw.Connection, *, now: int, limit: int) -> tuple[Delivery, ...]:
     return tuple(map(rows.delivery_of_row, db.execute(DUE, (now, limit))))
+
+
+def undelivered(db: apsw.Connection) -> int:
+    return db.execute(UNDELIVERED).get
 
 
 def keep(db: apsw.Connection, delivery: Delivery) -> None:
