@@ -39,7 +39,7 @@ from kf2v.wire.v1 import events
 
 T = TypeVar("T")
 
-#: deliveries looked at in one round, beside those that are taken already
+#: deliveries looked at in one round
 BATCH = 200
 #: deliveries on their way at once: a quarter of the descriptors that a process usually may open, some 35 KiB each
 UNDER_WAY = 256
@@ -191,8 +191,7 @@ class Courier:
         if self._ending:
             return False
         now = self._clock.now()
-        due = await self._outbox.due(now=now, limit=len(self._taken) + BATCH)
-        fresh = [delivery for delivery in due if delivery.id not in self._taken]
+        fresh = await self._outbox.due(now=now, limit=BATCH, besides=self._taken)
         if not fresh:
             return False
         webhooks = {webhook.id: webhook for webhook in await self._outbox.webhooks()}
@@ -270,8 +269,9 @@ class Courier:
         if self._ending:
             return
         for whose, lane in [*self._turns.items()]:
-            while lane.ready and self._under_way.open_to((whose[0], lane.standing)):
-                self._send(lane, (whose[0], lane.standing))
+            crowd = (whose[0], lane.standing)
+            while lane.ready and self._under_way.open_to(crowd):
+                self._send(lane, crowd)
                 del self._turns[whose]
                 self._turns[whose] = lane
             if not lane.waiting:
