@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -9,7 +10,7 @@ from typing import TypeVar
 from kf2v.clock import ManualClock
 from kf2v.net.guard import AllowedHosts
 from kf2v.net.post import Poster
-from kf2v.notify.courier import Courier
+from kf2v.notify.courier import Courier, Result
 from kf2v.notify.schedule import Schedule
 from kf2v.notify.signature import account_secret, new_secret
 from kf2v.store.memory import MemoryStore
@@ -29,6 +30,7 @@ class Office:
     store: MemoryStore
     clock: ManualClock
     runner: asyncio.Runner
+    results: Counter[Result]
     ended: int = 0
     hooks: dict[str, Webhook] = field(default_factory=dict[str, Webhook])
 
@@ -82,12 +84,14 @@ Open = Callable[..., Office]
 
 async def build(runner: asyncio.Runner, *, allowed: AllowedHosts, seconds: float, draw: float) -> Office:
     store, clock = MemoryStore(), ManualClock(time.time_ns() // 1_000_000)
+    results = Counter[Result]()
     courier = Courier(
         store,
         clock=clock,
         post=Poster(allowed=allowed, timeout=seconds).post,
         account_secret=lambda account: account_secret(SECRET, account),
+        count=lambda result: results.update([result]),
         schedule=Schedule(draw=lambda: draw),
         every=0.01,
     )
-    return Office(courier, store, clock, runner)
+    return Office(courier, store, clock, runner, results)

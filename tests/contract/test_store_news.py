@@ -1,6 +1,7 @@
 """What every store owes about deliveries that are looked up."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,3 +60,23 @@ async def test_deliveries_are_listed_newest_first_by_account_task_and_webhook(st
     assert await listed(task_id="task-1", webhook_id="a") == [("task-1", "a")]
     assert await listed(webhook_id="c") == []
     assert len(await store.deliveries("mine", limit=2)) == 2
+
+
+async def test_what_is_due_is_looked_up_besides_what_is_known_already(store: Store) -> None:
+    for number in range(6):
+        await end(store, number, callback="https://example.com/")
+    due = await store.due(now=NOW + 9, limit=9)
+    known = {due[0].id, due[2].id, due[3].id, "forgotten long ago"}
+    assert await store.due(now=NOW + 9, limit=2, besides=known) == (due[1], due[4])
+    assert await store.due(now=NOW + 9, limit=9, besides={row.id for row in due}) == ()
+
+
+async def test_what_is_on_its_way_is_counted_due_or_not(store: Store) -> None:
+    assert await store.undelivered() == 0
+    for number in range(4):
+        await end(store, number, callback="https://example.com/")
+    first, second, third, _ = await store.due(now=NOW + 9, limit=9)
+    await store.keep_delivery(replace(first, delivered_at=NOW))
+    await store.keep_delivery(replace(second, abandoned_at=NOW))
+    await store.keep_delivery(replace(third, due_at=NOW + 99_999_999))
+    assert await store.undelivered() == 2

@@ -12,6 +12,7 @@ from kf2v.assembly.engines import ENGINES
 from kf2v.catalog.models import MODELS
 from kf2v.catalog.regions import REGIONS
 from kf2v.cli.exits import Exit
+from kf2v.server.operations import Metrics
 from kf2v.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -94,6 +95,13 @@ def test_every_route_is_listed(tmp_path: Path) -> None:
     for path in served:
         shown = path.replace("{name}", "{task_id}.mp4")
         assert shown in text, shown
+
+
+def test_every_metric_is_explained_and_every_explained_one_exists() -> None:
+    exported = {family.name + "_total" * (family.type == "counter") for family in Metrics().registry.collect()}
+    rows = re.findall(r"^\| `(kf2v_\w+)` \| (\w+) \|", page("http-api.md"), re.MULTILINE)
+    assert {name for name, _ in rows} == exported
+    assert {kind for name, kind in rows if name.endswith("_total")} == {"counter"}
 
 
 def test_every_decision_is_listed_and_none_is_missing() -> None:

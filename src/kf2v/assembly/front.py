@@ -114,8 +114,9 @@ def build_front(
         validation=settings.validation,
         callback_hosts=hosts,
     )
-    journal = Journal()
-    courier = _courier(settings, store, clock, hosts=hosts, secrets=partial(account_secret, secret))
+    journal, metrics = Journal(), Metrics()
+    secrets = partial(account_secret, secret)
+    courier = _courier(settings, store, clock, hosts=hosts, secrets=secrets, metrics=metrics)
     return Front(
         settings=settings,
         store=store,
@@ -124,7 +125,7 @@ def build_front(
         retention=retention,
         signer=signer,
         hosts=hosts,
-        account_secret=partial(account_secret, secret),
+        account_secret=secrets,
         prices=prices,
         keys=keys,
         workspaces=workspaces,
@@ -140,7 +141,7 @@ def build_front(
         sweeper=Sweeper(store=store, blobs=blobs, clock=clock, retention=retention, scratch=settings.scratch_dir),
         forecast=Forecast(store, clock=clock, workers=workers_alive),
         links=VideoLinks(signer=signer, clock=clock, retention=retention, public_url=settings.public_url),
-        metrics=Metrics(),
+        metrics=metrics,
         seats=seats,
     )
 
@@ -162,13 +163,20 @@ def _routing(settings: Settings, clock: Clock) -> Routing:
 
 
 def _courier(
-    settings: Settings, store: Store, clock: Clock, *, hosts: AllowedHosts, secrets: Callable[[str], str]
+    settings: Settings,
+    store: Store,
+    clock: Clock,
+    *,
+    hosts: AllowedHosts,
+    secrets: Callable[[str], str],
+    metrics: Metrics,
 ) -> Courier:
     return Courier(
         store,
         clock=clock,
         post=Poster(allowed=hosts, timeout=settings.webhook_timeout).post,
         account_secret=secrets,
+        count=metrics.count_delivery,
         schedule=Schedule(
             first=round(settings.webhook_first_retry * SECOND), give_up=round(settings.webhook_give_up_hours * HOUR)
         ),

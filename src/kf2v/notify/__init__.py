@@ -4,7 +4,7 @@ What is to be told is written with the end of a task (``tasks.news``); this pack
 just the few things it needs of one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Protocol
 
 from kf2v.net.post import Answer
@@ -14,7 +14,7 @@ from kf2v.tasks.news import Delivery, Webhook
 class Outbox(Protocol):
     """What is to be told, and to whom. A store is one; the methods are described there."""
 
-    async def due(self, *, now: int, limit: int) -> tuple[Delivery, ...]: ...
+    async def due(self, *, now: int, limit: int, besides: Collection[str] = ()) -> tuple[Delivery, ...]: ...
 
     async def keep_delivery(self, delivery: Delivery) -> None: ...
 

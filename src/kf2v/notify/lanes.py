@@ -8,9 +8,10 @@ thousand deliveries to one host come up a few at a time instead of all in every 
 
 from collections import deque
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Generic, TypeVar
 
-from kf2v.clock import MINUTE, SECOND
+from kf2v.clock import SECOND
 
 T = TypeVar("T")
 
@@ -18,26 +19,45 @@ T = TypeVar("T")
 WIDTH = 4
 #: deliveries that wait for that, per host
 WAITING = 16
-#: milliseconds between two slots
+#: milliseconds between two slots of a lane
 SPACING = 50
-#: milliseconds that what was learnt of a host is remembered without news
-MEMORY = 10 * MINUTE
+
+
+class Standing(Enum):
+    """What is known of a host. Deliveries to those of one account with one standing share what they may take up."""
+
+    #: nothing, or that it has troubles of its own
+    UNKNOWN = auto()
+    #: its last answer was a good one
+    ANSWERS = auto()
+    #: it did not answer
+    SILENT = auto()
+
+
+@dataclass(slots=True)
+class Slots:
+    """Due dates one after the other, for those who found no place. Milliseconds throughout."""
+
+    #: that was given
+    last: int = 0
+
+    def next(self, now: int, *, spacing: int, after: int = 0) -> int:
+        self.last = max(self.last + spacing, now + SECOND, after)
+        return self.last
 
 
 @dataclass(slots=True)
 class Lane(Generic[T]):
     """Times are milliseconds since the epoch."""
 
+    standing: Standing = Standing.UNKNOWN
     waiting: deque[T] = field(default_factory=deque[T])
     under_way: int = 0
-    #: whether its last answer was a good one
-    proven: bool = False
     #: in a row
     failures: int = 0
     #: until when the host is left alone
     rests_until: int = 0
-    #: the last slot that was given
-    slot: int = 0
+    slots: Slots = field(default_factory=Slots)
     #: when something was last learnt of the host
     learnt_at: int = 0
 
@@ -48,22 +68,22 @@ class Lane(Generic[T]):
     @property
     def ready(self) -> bool:
         """Whether one of those that wait may go."""
-        return bool(self.waiting) and self.under_way < (WIDTH if self.proven else 1)
+        return bool(self.waiting) and self.under_way < (WIDTH if self.standing is Standing.ANSWERS else 1)
 
     def next_slot(self, now: int) -> int:
         """When to come back for one that found no place."""
-        self.slot = max(self.slot + SPACING, now + SECOND, self.rests_until)
-        return self.slot
+        return self.slots.next(now, spacing=SPACING, after=self.rests_until)
 
     def answered(self, *, well: bool, now: int) -> None:
         """The host is there; ``well`` if it can take more."""
-        self.proven, self.failures, self.learnt_at = well, 0, now
+        self.standing = Standing.ANSWERS if well else Standing.UNKNOWN
+        self.failures, self.learnt_at = 0, now
 
     def failed(self, *, until: int, now: int) -> list[T]:
         """The host is not; it rests, and whoever waited has to go."""
-        self.proven, self.learnt_at = False, now
+        self.standing, self.learnt_at = Standing.SILENT, now
         self.failures += 1
-        self.rests_until = self.slot = until
+        self.rests_until = self.slots.last = until
         sent_away = [*self.waiting]
         self.waiting.clear()
         return sent_away
@@ -71,8 +91,10 @@ class Lane(Generic[T]):
     def hope(self) -> None:
         """The host is said to be back; one delivery may find out."""
         self.failures = self.rests_until = 0
+        if self.standing is Standing.SILENT:
+            self.standing = Standing.UNKNOWN
 
-    def idle(self, now: int) -> bool:
-        """Whether hardly anything would be lost with it."""
-        needed = max(self.rests_until, self.slot, self.learnt_at + MEMORY)
-        return not self.waiting and not self.under_way and now >= needed
+    @property
+    def idle(self) -> bool:
+        """Whether nothing but what was learnt would be lost with it."""
+        return not self.waiting and not self.under_way

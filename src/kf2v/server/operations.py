@@ -5,10 +5,11 @@ No key is needed, and nothing secret is told.
 
 from importlib.resources import files
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from kf2v.errors import Unavailable
+from kf2v.notify.courier import Result
 from kf2v.server.exchange import Answer, Exchange, Reply, reply
 from kf2v.server.vitals import Vitals
 from kf2v.store import Store
@@ -28,6 +29,11 @@ class Metrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0),
         )
         self._tasks = Gauge("kf2v_tasks", "Tasks by state.", ("state",), registry=self.registry)
+        deliveries = Counter(
+            "kf2v_deliveries", "Events sent, or not any more, by result.", ("result",), registry=self.registry
+        )
+        self._deliveries = {result: deliveries.labels(result.value) for result in Result}
+        self._undelivered = Gauge("kf2v_deliveries_waiting", "Events to be delivered yet.", registry=self.registry)
         self._children: dict[tuple[str, int], Histogram] = {}
 
     def observe(self, route: str, status: int, seconds: float) -> None:
@@ -37,7 +43,11 @@ class Metrics:
             child = self._children[route, status] = self._seconds.labels(route, str(status))
         child.observe(seconds)
 
+    def count_delivery(self, result: Result) -> None:
+        self._deliveries[result].inc()
+
     async def render(self, store: Store) -> bytes:
+        self._undelivered.set(await store.undelivered())
         counts = await store.counts()
         for state in State:
             self._tasks.labels(state.value).set(counts.get(state, 0))

@@ -4,7 +4,7 @@ This module is the protocol and what travels through it; ``memory`` and ``sqlite
 ``tests/contract/test_store.py``, runs on all of them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -340,8 +340,12 @@ class Store(Protocol):
         """False if there is none of that id. What is on its way to it is abandoned by whoever delivers."""
         ...
 
-    async def due(self, *, now: int, limit: int) -> tuple[Delivery, ...]:
-        """Deliveries on their way whose time has come, the longest due first."""
+    async def due(self, *, now: int, limit: int, besides: Collection[str] = ()) -> tuple[Delivery, ...]:
+        """Deliveries on their way whose time has come, the longest due first, without those of the ids ``besides``."""
+        ...
+
+    async def undelivered(self) -> int:
+        """How many deliveries are on their way, due or not."""
         ...
 
     async def keep_delivery(self, delivery: Delivery) -> None:

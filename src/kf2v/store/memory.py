@@ -1,7 +1,7 @@
 """Rows in dictionaries: the public double, for tests and for trying things out. Gone with the process."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from operator import attrgetter, itemgetter
 from typing import TypeVar
@@ -287,10 +287,14 @@ class MemoryStore:
         self._check_open()
         return self._webhooks.pop(webhook_id, None) is not None
 
-    async def due(self, *, now: int, limit: int) -> tuple[Delivery, ...]:
+    async def due(self, *, now: int, limit: int, besides: Collection[str] = ()) -> tuple[Delivery, ...]:
         self._check_open()
-        due = [delivery for delivery in self._deliveries.values() if _on_its_way(delivery) and delivery.due_at <= now]
+        due = [d for d in self._deliveries.values() if _on_its_way(d) and d.due_at <= now and d.id not in besides]
         return tuple(sorted(due, key=attrgetter("due_at"))[:limit])
+
+    async def undelivered(self) -> int:
+        self._check_open()
+        return sum(map(_on_its_way, self._deliveries.values()))
 
     async def keep_delivery(self, delivery: Delivery) -> None:
         self._check_open()

@@ -1,15 +1,21 @@
 """News arrives, whatever receivers do; and whatever they do, it is nobody else's trouble."""
 
 import asyncio
+import socket
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from standardwebhooks import WebhookVerificationError
 
 from kf2v.clock import HOUR, SECOND
 from kf2v.net.guard import AllowedHosts
-from kf2v.notify.courier import OF_ACCOUNT
+from kf2v.net.post import Answer
+from kf2v.notify import courier
+from kf2v.notify.courier import UNDER_WAY, Result
 from kf2v.notify.signature import account_secret, new_secret
 from office import SECRET, Office, Open
 from receiver import Receiver, receiving
@@ -299,20 +305,128 @@ def test_a_thousand_events_for_one_receiver_all_arrive_once(office: Office, rece
     assert len(receiver.got) == 1_000
 
 
-def test_an_account_with_many_hanging_receivers_does_not_take_all_the_room(office: Office, receiver: Receiver) -> None:
-    with receiving() as hanging:
-        hanging.awake.clear()
-        for number in range(80):
-            office.end(account="theirs", callback=f"http://127.0.0.{number + 1}:{hanging.port}/")
+@contextmanager
+def hanging(hosts: int) -> Iterator[list[str]]:
+    """The URLs of so many receivers that take a connection and never say a word."""
+    with ExitStack() as all_of_them:
+        doors = [all_of_them.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(hosts)]
+        yield [f"http://127.0.0.1:{door.getsockname()[1]}/" for door in doors]
 
-        async def begin() -> int:
-            await office.courier.look()
-            await asyncio.sleep(0)
-            return len(office.courier._tries)
 
-        office.courier._post = lambda url, body, headers: time.sleep(0.2)  # type: ignore[assignment,return-value]
-        assert office.run(begin()) == OF_ACCOUNT
-        office.run(office.courier.finish(0.0))
+async def tell(office: Office, receiver: Receiver, *, events: int = 1) -> int:
+    """Until the receiver has so many; how many are under way then."""
+    before = len(receiver.got)
+    while await office.courier.look():
+        pass
+    await asyncio.to_thread(receiver.wait, lambda got: len(got) == before + events)
+    under_way = len(office.courier._tries)
+    await office.courier.finish(0.0)
+    return under_way
+
+
+def test_accounts_whose_receivers_all_hang_keep_no_other_account_waiting(office: Office, receiver: Receiver) -> None:
+    with hanging(64) as urls:
+        for number, url in enumerate(urls):
+            office.end(account=f"theirs-{number % 4}", callback=url)
+        office.end(callback=receiver.url)
+        assert office.run(tell(office, receiver)) >= 64
+    for number in range(4):
+        assert all(delivery.attempts == 0 for delivery in office.deliveries(f"theirs-{number}"))
+
+
+def test_a_crowd_of_strangers_that_hang_keeps_nobody_of_its_account_waiting_who_has_answered_before(
+    office: Office, receiver: Receiver
+) -> None:
+    office.end(callback=receiver.url)
+    office.carry()
+    with hanging(UNDER_WAY // 2 + 10) as urls:
+        for url in urls:
+            office.end(callback=url)
+        for _ in range(4):
+            office.end(callback=receiver.url)
+        assert office.run(tell(office, receiver, events=4)) >= UNDER_WAY // 2
+    assert {delivery.attempts for delivery in office.deliveries() if delivery.url != receiver.url} == {0}
+
+
+def test_after_a_restart_those_who_were_silent_keep_no_stranger_waiting(office: Office, receiver: Receiver) -> None:
+    with hanging(UNDER_WAY // 2 + 10) as urls:
+        for url in urls:
+            office.end(callback=url)
+        for delivery in office.run(office.store.due(now=office.clock.now(), limit=len(urls))):
+            office.run(office.store.keep_delivery(replace(delivery, attempts=1, error="It did not answer.")))
+        office.end(callback=receiver.url)
+        assert office.run(tell(office, receiver)) >= UNDER_WAY // 2
+    assert {delivery.attempts for delivery in office.deliveries() if delivery.url != receiver.url} == {1}
+
+
+def test_what_is_due_is_taken_into_memory_only_as_far_as_there_is_room(
+    open_office: Open, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(courier, "UNDER_WAY", 4)
+    monkeypatch.setattr(courier, "IN_LANES", 8)
+    office = open_office()
+    with hanging(40) as urls:
+        for url in urls:
+            office.end(account="theirs", callback=url)
+        office.end(callback=receiver.url)
+        began = office.clock.now()
+        office.run(tell(office, receiver))
+    waiting = sorted(delivery.due_at - began for delivery in office.deliveries("theirs"))
+    assert waiting == [0] * 4 + [SECOND + n * courier.CROWD_SPACING for n in range(36)]
+
+
+def test_receivers_of_one_account_take_turns(open_office: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(courier, "UNDER_WAY", 2)  # one for each crowd, then
+    office = open_office()
+    told: list[str] = []
+
+    def take(url: str, body: bytes, headers: object) -> Answer:
+        told.append(url)
+        return Answer(status=204)
+
+    office.courier._post = take
+    for url in ("http://a.example/", "http://b.example/"):
+        for _ in range(5):
+            office.end(callback=url)
+    office.carry()
+    assert len(told) == 10
+    assert [url[7] for url in told].count("a") == 5
+    assert all(one != next_one for one, next_one in pairwise(told[2:8]))
+
+
+def test_no_more_than_so_many_hosts_are_remembered_and_the_latest_of_them(
+    open_office: Open, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(courier, "REMEMBERED", 8)
+    office = open_office()
+    with hanging(30) as urls:
+        pass
+    for url in urls:
+        office.end(callback=url)
+        office.carry()
+        office.clock.advance(1)
+        assert len(office.courier._lanes) <= 8
+    assert ("mine", urls[-2].removeprefix("http://").removesuffix("/")) in office.courier._lanes
+
+
+def test_every_result_is_counted_once_it_is_written_down(office: Office, receiver: Receiver) -> None:
+    hook = office.hook(receiver.url)
+    receiver.next = [(500, {})]
+    office.end()
+    office.carry()
+    assert office.results == {Result.FAILED: 1}
+    office.clock.advance(5 * SECOND)
+    office.carry()
+    assert office.results == {Result.FAILED: 1, Result.DELIVERED: 1}
+    receiver.next = [(410, {})]
+    office.end()
+    office.carry()
+    assert office.results[Result.ABANDONED] == 1
+    office.run(office.store.change_webhook(hook.id, lambda row: replace(row, disabled_at=None)))
+    office.end()
+    office.run(office.store.remove_webhook(hook.id))
+    office.carry()
+    assert office.results == {Result.FAILED: 1, Result.DELIVERED: 1, Result.ABANDONED: 2}
 
 
 def test_what_the_end_cuts_off_is_sent_again_by_the_next_courier(open_office: Open, receiver: Receiver) -> None:

@@ -1,5 +1,5 @@
 from kf2v.clock import SECOND
-from kf2v.notify.lanes import MEMORY, SPACING, WAITING, WIDTH, Lane
+from kf2v.notify.lanes import SPACING, WAITING, WIDTH, Lane, Standing
 
 NOW = 1_760_000_000_000
 
@@ -43,7 +43,7 @@ def test_a_host_that_fails_rests_and_sends_all_away() -> None:
     assert lane.failed(until=NOW + 5 * SECOND, now=NOW) == list(range(WAITING))
     assert not lane.takes(NOW + 5 * SECOND - 1)
     assert lane.takes(NOW + 5 * SECOND)
-    assert not lane.proven
+    assert lane.standing is Standing.SILENT
 
 
 def test_slots_follow_one_another_after_the_rest() -> None:
@@ -53,12 +53,23 @@ def test_slots_follow_one_another_after_the_rest() -> None:
     assert [lane.next_slot(NOW) for _ in range(2)] == [NOW + 60 * SECOND + n * SPACING for n in (1, 2)]
 
 
-def test_a_lane_is_forgotten_only_when_nothing_is_in_it_or_known_of_it() -> None:
+def test_a_host_is_known_by_its_last_answer_until_somebody_says_that_it_is_back() -> None:
     lane = Lane[int]()
-    assert lane.idle(NOW)
+    assert lane.standing is Standing.UNKNOWN
     lane.answered(well=True, now=NOW)
-    assert not lane.idle(NOW + MEMORY - 1)
-    assert lane.idle(NOW + MEMORY)
+    lane.hope()
+    assert lane.standing is Standing.ANSWERS
+    lane.answered(well=False, now=NOW)
+    assert lane.standing is Standing.UNKNOWN
+    lane.failed(until=NOW + 5 * SECOND, now=NOW)
+    assert lane.standing is Standing.SILENT
+    lane.hope()
+    assert lane.standing is Standing.UNKNOWN
+
+
+def test_a_lane_is_idle_when_nothing_waits_and_nothing_is_under_way() -> None:
+    lane = Lane[int]()
+    assert lane.idle
     lane.under_way = 1
-    assert not lane.idle(NOW + MEMORY)
-    assert not full().idle(NOW)
+    assert not lane.idle
+    assert not full().idle

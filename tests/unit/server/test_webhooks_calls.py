@@ -12,6 +12,7 @@ import pytest
 from house import House, Open
 from kf2v.admission.keys import Scope
 from kf2v.clock import HOUR
+from kf2v.notify.courier import Result
 from kf2v.notify.signature import is_secret
 from kf2v.server.ext.webhooks import LIMIT
 from kf2v.server.sweeper import Sweeper
@@ -397,3 +398,27 @@ def test_old_news_is_forgotten_after_seven_days(house: House) -> None:
     house.run(sweeper.sweep())
     assert house.run(house.store.delivery(delivery)) is None
     assert house.run(house.store.delivery(waiting)) is not None
+
+
+def test_metrics_count_what_became_of_deliveries_and_what_waits(house: House) -> None:
+    def figures() -> tuple[int, ...]:
+        lines = house.call("GET", "/metrics", key=None).text.splitlines()
+        found = dict(line.rsplit(" ", 1) for line in lines)
+        results = [found[f'kf2v_deliveries_total{{result="{result}"}}'] for result in Result]
+        return tuple(int(float(figure)) for figure in (*results, found["kf2v_deliveries_waiting"]))
+
+    assert figures() == (0, 0, 0, 0)
+    with receiving() as receiver:
+        hook = make(house, url=f"{receiver.url}/hook")
+        receiver.next = [(503, {})]
+        cancel(house, house.created())
+        assert figures() == (0, 0, 0, 1)
+        deliver(house)
+        assert figures() == (0, 1, 0, 1)
+        house.clock.advance(10_000)
+        deliver(house)
+        assert figures() == (1, 1, 0, 0)
+        cancel(house, house.created())
+        house.call("DELETE", f"{HOOKS}/{hook['id']}", key=MANAGER)
+        deliver(house)
+        assert figures() == (1, 1, 1, 0)

@@ -6,7 +6,7 @@ microseconds; a page of a list may take longer and runs in a thread.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -339,8 +339,11 @@ class SqliteStore:
     async def remove_webhook(self, webhook_id: str) -> bool:
         return await self._commits.write(lambda db: _changes(db, REMOVE_WEBHOOK, (webhook_id,)) == 1)
 
-    async def due(self, *, now: int, limit: int) -> tuple[Delivery, ...]:
-        return outbox.due(self._reader, now=now, limit=limit)
+    async def due(self, *, now: int, limit: int, besides: Collection[str] = ()) -> tuple[Delivery, ...]:
+        return outbox.due(self._reader, now=now, limit=limit, besides=besides)
+
+    async def undelivered(self) -> int:
+        return outbox.undelivered(self._reader)
 
     async def keep_delivery(self, delivery: Delivery) -> None:
         await self._commits.write(lambda db: outbox.keep(db, delivery))

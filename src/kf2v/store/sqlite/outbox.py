@@ -1,5 +1,8 @@
 """Webhooks, and what is on its way to them."""
 
+import json
+from collections.abc import Collection
+
 import apsw
 
 from kf2v.store.sqlite import rows
@@ -11,8 +14,10 @@ OF_ACCOUNT = f"{WEBHOOKS} WHERE account = ? ORDER BY created_at, seq"
 POST = f"INSERT INTO delivery ({rows.DELIVERY_COLUMNS}, account, task_id) VALUES ({', '.join('?' * 13)})"  # noqa: S608
 DUE = f"""
 SELECT {rows.DELIVERY_COLUMNS} FROM delivery
-WHERE delivered_at IS NULL AND abandoned_at IS NULL AND due_at <= ? ORDER BY due_at, seq LIMIT ?
+WHERE delivered_at IS NULL AND abandoned_at IS NULL AND due_at <= ? AND id NOT IN (SELECT value FROM json_each(?))
+ORDER BY due_at, seq LIMIT ?
 """  # noqa: S608
+UNDELIVERED = "SELECT count(*) FROM delivery WHERE delivered_at IS NULL AND abandoned_at IS NULL"
 KEEP = """
 UPDATE delivery SET due_at = ?, attempts = ?, delivered_at = ?, abandoned_at = ?, status = ?, error = ? WHERE id = ?
 """
@@ -42,8 +47,13 @@ def webhooks(db: apsw.Connection, account: str | None) -> tuple[Webhook, ...]:
     return tuple(map(rows.webhook_of_row, found))
 
 
-def due(db: apsw.Connection, *, now: int, limit: int) -> tuple[Delivery, ...]:
-    return tuple(map(rows.delivery_of_row, db.execute(DUE, (now, limit))))
+def due(db: apsw.Connection, *, now: int, limit: int, besides: Collection[str]) -> tuple[Delivery, ...]:
+    known = json.dumps([*besides])
+    return tuple(map(rows.delivery_of_row, db.execute(DUE, (now, known, limit))))
+
+
+def undelivered(db: apsw.Connection) -> int:
+    return db.execute(UNDELIVERED).get
 
 
 def keep(db: apsw.Connection, delivery: Delivery) -> None:
