@@ -30,6 +30,8 @@ from kf2v.wire.v1.media import decode_data, is_data, is_upload, upload_key
 
 #: where frames are kept that came inline
 _INLINE = "inputs/"
+#: the frames of a task with a flaw
+_NOWHERE = FrameSource(kind="url", place="")
 
 
 def random_seed() -> int:
@@ -67,8 +69,7 @@ class Admission:
         callback = self.callback(envelope)
         task_id = new_id(self.clock.now())
         flaw: Failure | None = None
-        nowhere = FrameSource(kind="url", place="")
-        first = last = nowhere
+        first = last = _NOWHERE
         try:
             for rule in RULES:
                 rule(submission, model)

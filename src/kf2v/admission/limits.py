@@ -133,8 +133,11 @@ class Limits:
 
     def afford(self, task: Task) -> AbstractAsyncContextManager[None]:
         """Money for ``task``, kept for it while it is written down. Raises QuotaExceeded if a budget has less left."""
-        budgets = [(model, self._table.budget(task.account, model)) for model in (task.job.model, None)]
-        measured = [(model, budget) for model, budget in budgets if not budget.endless]
+        measured = [
+            (model, budget)
+            for model in (task.job.model, None)
+            if not (budget := self._table.budget(task.account, model)).endless
+        ]
         return self._afford(task, measured) if measured else nullcontext()
 
     @asynccontextmanager
