@@ -12,6 +12,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from kf2v.catalog.models import SECONDS
 from kf2v.metering import UsageQuery
 from kf2v.store import Line, Once, OnceTaken, QueueFull, Settled, Store, TaskQuery
 from kf2v.store.memory import MemoryStore
@@ -352,6 +353,12 @@ class Histories(RuleBasedStateMachine):
             for line in {_line(task) for task in unfinished}
         }
         assert self.ask("lines") == tuple(expected[line] for line in sorted(expected))
+
+    @invariant()
+    def what_has_not_ended_comes_to_so_much(self) -> None:
+        for account in ACCOUNTS:
+            unfinished = sum(task.account == account and not task.state.final for task in self.model.values())
+            assert sum(footage.seconds for footage in self.ask("promised", account)) == SECONDS * unfinished
 
     @invariant()
     def places_agree(self) -> None:

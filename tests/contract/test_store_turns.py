@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from kf2v.store import Line, Note, Once, OnceTaken, QueueFull, Store
+from kf2v.store import Footage, Line, Note, Once, OnceTaken, QueueFull, Store
 from kf2v.tasks import State
 from kf2v.tasks.turns import Caps, unlimited
 from orders import EXHAUSTED, FAILED, LATE, MADE, NOW, ended, job, order, running
@@ -290,6 +290,29 @@ async def test_lines_are_apart_by_account_model_and_engine(store: Store) -> None
         ("a", FLASH, "still"),
         ("b", FLASH, "still"),
     ]
+
+
+async def test_what_has_not_ended_comes_to_so_much_apart_by_price(store: Store) -> None:
+    small = job(resolution="480P", fallbacks=("morph",))
+    assert await store.promised("mine") == ()
+    for number in range(3):
+        await store.insert(order(number, job=small))
+    await store.insert(order(3, region="local"))
+    await store.insert(order(4, model=PLUS))
+    await claimed(store, 2)
+    await store.reroute("task-0", 1)
+    await store.insert(order(5, account="theirs"))
+    plus, local = film("720P", 5, model=PLUS), film("720P", 5, region="local")
+    assert await store.promised("mine") == (plus, film("480P", 15), local)
+    await store.settle("task-1", 1, MADE, now=LATER)
+    await store.cancel("task-2", now=LATER)
+    await store.cancel("task-3", now=LATER)
+    assert await store.promised("mine") == (plus, film("480P", 5))
+    assert await store.promised("theirs") == (film("720P", 5),)
+
+
+def film(resolution: str, seconds: int, *, model: str = FLASH, region: str = "ap-southeast-1") -> Footage:
+    return Footage(region=region, model=model, resolution=resolution, seconds=seconds)
 
 
 # --- stop and reroute

@@ -30,6 +30,8 @@ from kf2v.wire.v1.media import decode_data, is_data, is_upload, upload_key
 
 #: where frames are kept that came inline
 _INLINE = "inputs/"
+#: the frames of a task with a flaw
+_NOWHERE = FrameSource(kind="url", place="")
 
 
 def random_seed() -> int:
@@ -53,41 +55,27 @@ class Admission:
     callback_hosts: AllowedHosts
     draw_seed: Callable[[], int] = random_seed
 
-    async def inspect(self, submission: Submission, caller: Caller, envelope: Envelope, note: Note = unheard) -> None:
-        """Before ``admit``, because it may take long. ``note`` hears what the task's owner may like to know.
+    async def admit(self, submission: Submission, caller: Caller, envelope: Envelope, note: Note = unheard) -> Task:
+        """The task to insert; its uploaded and inline frames are kept or found already. May take long, where somebody
+        outside reads the prompt; ``note`` hears of that what the task's owner may like to know.
 
-        Raises DataInspectionFailed for a prompt that moderation does not let pass, and ModelAccessDenied; what is
-        wrong with a submission otherwise is left to ``admit``.
-        """
-        model = granted_model(submission.model, caller)
-        wished = inspection.parse(envelope.inspection)
-        try:
-            for rule in RULES:
-                rule(submission, model)
-        except InvalidParameter:
-            return
-        await self.reading.read(
-            submission.prompt, model=model.name, request_id=envelope.request_id, wished=wished, note=note
-        )
-
-    async def admit(self, submission: Submission, caller: Caller, envelope: Envelope) -> Task:
-        """The task to insert, of a submission that was inspected; its uploaded and inline frames are kept or found
-        already.
-
-        Raises ModelAccessDenied for a model that is not for this caller, and InvalidParameter for what cannot be done;
-        in ``cloud`` validation the mistake becomes the task's flaw, except for an unknown model, which the cloud
-        refuses at submission as well, and for an unusable callback, of which nobody could hear otherwise.
+        Raises ModelAccessDenied for a model that is not for this caller, DataInspectionFailed for a prompt that
+        moderation does not let pass, and InvalidParameter for what cannot be done; in ``cloud`` validation that mistake
+        becomes the task's flaw, except for an unknown model, which the cloud refuses at submission as well, and for an
+        unusable callback, of which nobody could hear otherwise.
         """
         model = granted_model(submission.model, caller)
         wished = inspection.parse(envelope.inspection)
         callback = self.callback(envelope)
         task_id = new_id(self.clock.now())
         flaw: Failure | None = None
-        nowhere = FrameSource(kind="url", place="")
-        first = last = nowhere
+        first = last = _NOWHERE
         try:
             for rule in RULES:
                 rule(submission, model)
+            await self.reading.read(
+                submission.prompt, model=model.name, request_id=envelope.request_id, wished=wished, note=note
+            )
             first = await self._source("first", submission.first_frame, task_id, caller, model)
             last = await self._source("last", submission.last_frame, task_id, caller, model)
         except ApiError as error:

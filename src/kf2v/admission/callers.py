@@ -63,5 +63,5 @@ class Caller:
 
     def may_ask_for(self, model: Model) -> bool:
         """Whether both its key and its workspace are for ``model``."""
-        bounds = (self.rights.models, self.workspace.models if self.workspace else ())
-        return all(not bound or model.is_among(bound) for bound in bounds)
+        mine, there = self.rights.models, self.workspace.models if self.workspace else ()
+        return (not mine or model.is_among(mine)) and (not there or model.is_among(there))

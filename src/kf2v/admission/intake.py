@@ -52,7 +52,7 @@ class Intake:
     async def take(self, submission: Submission, caller: Caller, envelope: Envelope) -> str:
         """The id of the task that now waits, or of the one that came under the same ``Idempotency-Key`` before.
 
-        Raises what ``Admission.inspect`` and ``admit`` raise, InvalidParameter, IdempotencyConflict, RateExceeded and
+        Raises what ``Admission.admit`` raises, InvalidParameter, IdempotencyConflict, RateExceeded and
         QuotaExceeded; nothing of a refused submission is kept or counted.
         """
         once = _once(envelope, self.clock.now())
@@ -66,8 +66,7 @@ class Intake:
     async def _new(self, submission: Submission, caller: Caller, envelope: Envelope, once: Once | None) -> str:
         notes = list[str]()
         async with self.limits.turn(caller.account, submission.model, patience=_patience(envelope)) as count:
-            await self.admission.inspect(submission, caller, envelope, notes.append)
-            task = await self.admission.admit(submission, caller, envelope)
+            task = await self.admission.admit(submission, caller, envelope, notes.append)
             try:
                 task_id = await self._insert(task, once)
             except ApiError:  # nothing else is sure to have written nothing

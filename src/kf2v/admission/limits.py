@@ -14,8 +14,8 @@ no more are under judgement than may come in a second, and nobody waits longer t
 import asyncio
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -26,18 +26,17 @@ from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import MovingWindowRateLimiter
 
-from kf2v.catalog.models import SECONDS
 from kf2v.catalog.quotas import ENDLESS, OWN, Budget, Currency, Quota
 from kf2v.clock import SECOND, Clock
 from kf2v.errors import QuotaExceeded, RateExceeded
-from kf2v.metering import UsageLine, UsageQuery
+from kf2v.metering import Footage, UsageLine, UsageQuery, footage_of
 from kf2v.metering.cost import money
-from kf2v.store import Store, TaskQuery
+from kf2v.store import Store
 from kf2v.tasks import Task
 from kf2v.wire.v1.times import CHINA, day_of
 
 #: what the cloud would have charged
-Cost: TypeAlias = Callable[[Iterable[UsageLine], Currency], Decimal]
+Cost: TypeAlias = Callable[[Iterable[Footage | UsageLine], Currency], Decimal]
 #: what to call once a submission has become a task
 Count: TypeAlias = Callable[[], Awaitable[object]]
 
@@ -47,10 +46,6 @@ EVERYBODY = "*"
 _BREATH = 0.01
 #: what rates are counted by, seconds
 _WINDOW = 1.0
-#: what has not ended, as lists name it
-_UNFINISHED = ("PENDING", "RUNNING")
-#: rows of one page
-_EVERYTHING = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,17 +92,17 @@ class Limits:
         """How many may run at once: the ``Caps`` of a claim."""
         return self._table.quota(account, model).running
 
-    @asynccontextmanager
-    async def turn(self, account: str, model: str, *, patience: float = 0.0) -> AsyncGenerator[Count]:
-        """A submission's turn within its account; yields what to call once it is a task, so that it counts.
+    def turn(self, account: str, model: str, *, patience: float = 0.0) -> AbstractAsyncContextManager[Count]:
+        """A submission's turn within its account; brings what to call once it is a task, so that it counts.
 
         Raises RateExceeded where there were too many in this second; with ``patience`` it waits up to so many seconds
         for a better one. Accounts of which nothing is measured here take no turns.
         """
         rate = self._table.quota(account, model).per_second
-        if rate is None:
-            yield _uncounted
-            return
+        return nullcontext(_uncounted) if rate is None else self._turn(account, model, rate, patience)
+
+    @asynccontextmanager
+    async def _turn(self, account: str, model: str, rate: int, patience: float) -> AsyncGenerator[Count]:
         item, line = RateLimitItemPerSecond(rate), (account, model)
         places = self._places.setdefault(line, asyncio.Semaphore(rate))
         began = asyncio.get_running_loop().time()
@@ -136,47 +131,42 @@ class Limits:
         finally:
             self._patient[line] -= 1
 
-    @asynccontextmanager
-    async def afford(self, task: Task) -> AsyncGenerator[None]:
+    def afford(self, task: Task) -> AbstractAsyncContextManager[None]:
         """Money for ``task``, kept for it while it is written down. Raises QuotaExceeded if a budget has less left."""
-        budgets = [(model, self._table.budget(task.account, model)) for model in (task.job.model, None)]
-        measured = [(model, budget) for model, budget in budgets if not budget.endless]
-        if not measured:
-            yield
-            return
-        async with self._purses[task.account]:
-            for model, budget in measured:
-                await self._check(budget, task, model)
-            yield
-
-    async def _check(self, budget: Budget, task: Task, model: str | None) -> None:
-        now = self._clock.now()
-        promised = [_line(task), *await self._promised(task.account, model)]
-        for cap, period, (begins, ends) in (
-            (budget.per_day, "day", _day(now)),
-            (budget.per_month, "month", _month(now)),
-        ):
-            if cap is None:
-                continue
-            made = await self._store.usage(UsageQuery(account=task.account, model=model, since=begins))
-            total = self._cost([*made, *promised], budget.currency)
-            if total > cap:
-                what = "this account" if model is None else model
-                raise QuotaExceeded(
-                    f"{QuotaExceeded.sentence} {what} may cost {cap} {budget.currency} a {period}, and with what was "
-                    f"made, waits and runs this one makes {money(total)}.",
-                    retry_after=(ends - now) / SECOND,
-                )
-
-    async def _promised(self, account: str, model: str | None) -> list[UsageLine]:
-        """What waits and runs, as if it were made. A task that moves on meanwhile may be there twice, never not."""
-        pages = [
-            await self._store.find(
-                TaskQuery(account=account, model=model, status=status, forgotten_before=0, page_size=_EVERYTHING)
-            )
-            for status in _UNFINISHED
+        measured = [
+            (model, budget)
+            for model in (task.job.model, None)
+            if not (budget := self._table.budget(task.account, model)).endless
         ]
-        return [_line(task) for page in pages for task in page.tasks]
+        return self._afford(task, measured) if measured else nullcontext()
+
+    @asynccontextmanager
+    async def _afford(self, task: Task, measured: Sequence[tuple[str | None, Budget]]) -> AsyncGenerator[None]:
+        async with self._purses[task.account]:
+            await self._check(task, measured)
+            yield
+
+    async def _check(self, task: Task, measured: Sequence[tuple[str | None, Budget]]) -> None:
+        now = self._clock.now()
+        day, month = _day(now), _month(now)
+        monthly = any(budget.per_month is not None for _, budget in measured)
+        # asked first, so that what is made meanwhile may be there twice, never not
+        promised = (footage_of(task), *await self._store.promised(task.account))
+        made = await self._store.usage(UsageQuery(account=task.account, since=(month if monthly else day)[0]))
+        today = tuple(line for line in made if line.day >= day_of(now))
+        for model, budget in measured:
+            for cap, period, spent, (_, ends) in (
+                (budget.per_day, "day", today, day),
+                (budget.per_month, "month", made, month),
+            ):
+                counted = [one for one in (*spent, *promised) if model in (None, one.model)]
+                if cap is not None and (total := self._cost(counted, budget.currency)) > cap:
+                    what = "this account" if model is None else model
+                    raise QuotaExceeded(
+                        f"{QuotaExceeded.sentence} {what} may cost {cap} {budget.currency} a {period}, and with what "
+                        f"was made, waits and runs this one makes {money(total)}.",
+                        retry_after=(ends - now) / SECOND,
+                    )
 
 
 @asynccontextmanager
@@ -200,22 +190,6 @@ def _too_many(item: RateLimitItem, model: str, retry_after: float) -> RateExceed
 
 async def _uncounted() -> None:
     """Where nothing is counted."""
-
-
-def _line(task: Task) -> UsageLine:
-    """What ``task`` will be counted as, if it succeeds."""
-    return UsageLine(
-        day=day_of(task.submitted_at),
-        account=task.account,
-        key_id=task.key_id,
-        workspace=task.workspace,
-        region=task.region,
-        model=task.job.model,
-        engine=task.job.engine,
-        resolution=task.job.resolution,
-        videos=1,
-        seconds=SECONDS,
-    )
 
 
 def _day(now: int) -> tuple[int, int]:

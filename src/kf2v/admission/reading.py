@@ -29,9 +29,9 @@ class Reading:
     ) -> None:
         """Raises DataInspectionFailed for a prompt that may not pass, InternalError where nobody could decide and the
         owner wants that to count; elsewhere ``note`` hears of it, in another thread."""
-        exhibit = Exhibit(side="input", part="prompt", request_id=request_id, model=model)
         if not prompt or not self._panel.reads("input", wished):
             return
+        exhibit = Exhibit(side="input", part="prompt", request_id=request_id, model=model)
         try:
             async with asyncio.timeout(self._patience):
                 await self._places.acquire()

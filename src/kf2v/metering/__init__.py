@@ -71,6 +71,22 @@ class UsageLine:
     seconds: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Footage:
+    """So much video that has one price."""
+
+    #: as the list API names it
+    region: str
+    model: str
+    resolution: str
+    seconds: int
+
+
+def footage_of(task: Task) -> Footage:
+    """What ``task`` comes to if it is made."""
+    return Footage(region=task.region, model=task.job.model, resolution=task.job.resolution, seconds=SECONDS)
+
+
 def usage_of(job: Job) -> Usage:
     """The ``usage`` of a video made for ``job``: by ``SR`` or by ``video_ratio``, as its model is counted."""
     by_resolution = MODELS[job.model].counted_by == "SR"

@@ -32,6 +32,7 @@ import structlog
 from kf2v.admission.routing import Routing
 from kf2v.clock import SECOND, Clock
 from kf2v.errors import AlgorithmError, ApiError, TaskTimeout
+from kf2v.server.bell import Bell
 from kf2v.server.journal import Journal
 from kf2v.store import Settled, Store
 from kf2v.tasks import Failure, Lease, Outcome, State, Task
@@ -87,7 +88,7 @@ class Desk:
         self._on_end = on_end
         self._grace = grace_ms
         self._journal = journal or Journal()
-        self._bell = asyncio.Event()
+        self._bell = Bell()
         self._draining = False
         self._given: dict[str, Lease] = {}
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -110,8 +111,7 @@ class Desk:
 
     def work_arrived(self) -> None:
         """Wake the claims that wait: a task was inserted, or came back, or made room for another of its account."""
-        rung, self._bell = self._bell, asyncio.Event()
-        rung.set()
+        self._bell.ring()
 
     async def claim(self, worker: str, *, engines: frozenset[str]) -> Lease | None:
         """The task of one of ``engines`` whose turn it is, waiting ``patience`` seconds for one; None if none came."""
@@ -138,7 +138,7 @@ class Desk:
         loop = asyncio.get_running_loop()
         enough = loop.time() + self._patience
         while not self._draining and worker not in self._dead:
-            bell = self._bell  # before looking, so that nothing that comes meanwhile goes unheard
+            bell = self._bell.listen()
             lease = await self._take(worker, engines)
             if lease is not None:
                 return lease

@@ -68,13 +68,15 @@ class Exchange:
     request_id: str
     #: the parts of the path that the route left open
     parts: Mapping[str, str] = field(default_factory=dict[str, str])
+    _headers: Mapping[bytes, bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._headers = dict(reversed(self.scope["headers"]))  # of several, the first stays
 
     def header(self, name: bytes) -> str | None:
         """The first header of that lower-case name."""
-        for key, value in self.scope["headers"]:
-            if key == name:
-                return value.decode("latin-1")
-        return None
+        value = self._headers.get(name)
+        return None if value is None else value.decode("latin-1")
 
     @property
     def peer(self) -> str | None:

@@ -7,12 +7,12 @@ An entry's id is ``<epoch>-<number>``. The epoch is another one in every life of
 one is not taken for one of this. The journal is no record: rows are, and a reader who lost his place reads those.
 """
 
-import asyncio
 import secrets
 from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
+from kf2v.server.bell import Bell
 from kf2v.tasks import State, Task
 
 #: entries kept per account
@@ -52,13 +52,13 @@ class Journal:
         """Enter that ``task`` is as it is; ignored where something later was entered already."""
         pages = self._of(task.account)
         if pages.add(task, deleted=deleted):
-            pages.ring()
+            pages.bell.ring()
 
     def close(self) -> None:
         """End every reading, once all that was entered is read."""
         self._closed = True
         for pages in self._accounts.values():
-            pages.ring()
+            pages.bell.ring()
 
     def name(self, number: int) -> str:
         """The id of the entry of that number."""
@@ -76,7 +76,7 @@ class Journal:
         pages = self._of(account)
         seen = pages.last if after is None else self._number(after)
         while True:
-            bell = pages.bell  # before looking, so that nothing that comes meanwhile goes unheard
+            bell = pages.bell.listen()
             if seen is None or not pages.first - 1 <= seen <= pages.last:
                 seen = pages.last
                 yield Gap(number=seen)
@@ -109,7 +109,7 @@ class _Pages:
         self._length = length
         self._latest: dict[str, Entry] = {}
         self.last = 0
-        self.bell = asyncio.Event()
+        self.bell = Bell()
 
     @property
     def first(self) -> int:
@@ -132,10 +132,6 @@ class _Pages:
             if self._latest[oldest.task.id] is oldest:
                 del self._latest[oldest.task.id]
         return True
-
-    def ring(self) -> None:
-        rung, self.bell = self.bell, asyncio.Event()
-        rung.set()
 
 
 def _age(entry: Entry) -> tuple[bool, bool, int, bool, float]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from kf2v.metering import Charge, UsageLine, UsageQuery
+from kf2v.metering import Charge, Footage, UsageLine, UsageQuery
 from kf2v.tasks import Lease, Outcome, Page, State, Task, TaskQuery
 from kf2v.tasks.news import Delivery, Webhook
 from kf2v.tasks.turns import Caps, Line, unlimited
@@ -17,6 +17,7 @@ from kf2v.tasks.turns import Caps, Line, unlimited
 __all__ = [
     "Charge",
     "Delivery",
+    "Footage",
     "IdTaken",
     "Key",
     "Line",
@@ -213,6 +214,10 @@ class Store(Protocol):
 
     async def lines(self) -> tuple[Line, ...]:
         """How much waits and runs, by account, model and engine; none where both are nothing."""
+        ...
+
+    async def promised(self, account: str) -> tuple[Footage, ...]:
+        """What an account's tasks that have not ended come to if all are made, sorted by the members in their order."""
         ...
 
     async def renew(self, task_id: str, attempt: int, *, until: int, phase: str, progress: float) -> bool:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from operator import attrgetter, itemgetter
 from typing import TypeVar
 
-from kf2v.metering import Charge, UsageLine, UsageQuery, charge_of, line_of
+from kf2v.catalog.models import SECONDS
+from kf2v.metering import Charge, Footage, UsageLine, UsageQuery, charge_of, line_of
 from kf2v.store import (
     IdTaken,
     Key,
@@ -125,6 +126,18 @@ class MemoryStore:
             Line(account=line[0], model=line[1], engine=line[2], waiting=waiting[line], running=running[line])
             for line in sorted(waiting)
             if waiting[line] or running[line]
+        )
+
+    async def promised(self, account: str) -> tuple[Footage, ...]:
+        self._check_open()
+        open_ = Counter(
+            (task.region, task.job.model, task.job.resolution)
+            for task in self._tasks.values()
+            if task.account == account and not task.state.final
+        )
+        return tuple(
+            Footage(region=region, model=model, resolution=resolution, seconds=tasks * SECONDS)
+            for (region, model, resolution), tasks in sorted(open_.items())
         )
 
     async def renew(self, task_id: str, attempt: int, *, until: int, phase: str, progress: float) -> bool:

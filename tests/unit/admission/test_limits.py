@@ -13,7 +13,7 @@ from kf2v.assembly.front import limits_table
 from kf2v.catalog.quotas import Budget, Currency, Quota
 from kf2v.clock import ManualClock
 from kf2v.errors import QuotaExceeded, RateExceeded
-from kf2v.metering import UsageLine, UsageQuery
+from kf2v.metering import Footage, UsageLine, UsageQuery
 from kf2v.settings import Settings
 from kf2v.store import TaskQuery
 from kf2v.store.memory import MemoryStore
@@ -34,7 +34,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-def cost(lines: Iterable[UsageLine], currency: Currency) -> Decimal:
+def cost(lines: Iterable[Footage | UsageLine], currency: Currency) -> Decimal:
     """One a second of 720P, a tenth of it of anything else; a dollar is worth ten."""
     total = sum(line.seconds * (Decimal(1) if line.resolution == "720P" else Decimal("0.1")) for line in lines)
     return Decimal(total) / (10 if currency == "USD" else 1)
@@ -311,16 +311,37 @@ async def test_where_nothing_is_measured_nothing_is_asked() -> None:
     assert not plain.limits._places
 
 
-async def test_a_line_of_what_waits_says_what_it_would_be_charged_as() -> None:
-    seen: list[UsageLine] = []
+async def test_what_waits_is_priced_as_it_will_be_charged() -> None:
+    seen: list[tuple[str, str, str, int]] = []
 
-    def remember(lines: Iterable[UsageLine], currency: Currency) -> Decimal:
-        seen.extend(lines)
+    def remember(lines: Iterable[Footage | UsageLine], currency: Currency) -> Decimal:
+        seen[:] = [(line.region, line.model, line.resolution, line.seconds) for line in lines]
         return Decimal(0)
 
     thrifty = Office(Settings(account_limits={"mine": {"spend_per_day": 1}}), remember)
-    await thrifty.submit(workspace="ws-1", region="cn-beijing")
-    (line,) = seen
-    seen.clear()
-    await thrifty.work()
-    assert line == (await thrifty.store.usage(UsageQuery()))[0]
+    first = {"region": "cn-beijing", "job": job(model=PLUS_TOO)}
+    await thrifty.submit(**first)
+    itself = list(seen)
+    await thrifty.submit(**first)
+    assert seen == itself * 2
+    for done in range(1, 3):
+        await thrifty.work()
+        (charged,) = await thrifty.store.usage(UsageQuery())
+        line = (charged.region, charged.model, charged.resolution, charged.seconds)
+        assert line == (*itself[0][:3], done * itself[0][3])
+
+
+async def test_an_account_is_asked_about_once_however_many_sums_it_has() -> None:
+    both = {"spend_per_day": 50, "spend_per_month": 50}
+    thrifty = office(account_limits={"mine": {**both, "models": {FLASH: both}}})
+    asked: list[str] = []
+    for question in ("promised", "usage"):
+        answer = getattr(thrifty.store, question)
+
+        def counted(*about: Any, question: str = question, answer: Callable[..., Any] = answer) -> Any:
+            asked.append(question)
+            return answer(*about)
+
+        setattr(thrifty.store, question, counted)
+    await thrifty.submit()
+    assert asked == ["promised", "usage"]

@@ -7,7 +7,7 @@ import apsw
 import pytest
 
 from kf2v.metering import UsageQuery
-from kf2v.store import Line
+from kf2v.store import Footage, Line
 from kf2v.store.sqlite import SqliteStore, rows
 from kf2v.store.sqlite.connections import connect_writer
 from kf2v.store.sqlite.schema import migrate, shipped
@@ -29,7 +29,7 @@ def first_schema(path: Path, *tasks: Task) -> None:
     migrate(db, shipped()[:1])
     for task in tasks:
         row = rows.row_of_task(task)
-        db.execute(f"INSERT INTO task ({FIRST_COLUMNS}) VALUES ({', '.join('?' * 21)})", (*row[:19], *row[22:]))
+        db.execute(f"INSERT INTO task ({FIRST_COLUMNS}) VALUES ({', '.join('?' * 21)})", (*row[:19], *row[22:24]))
     known = key(1)
     db.execute(
         "INSERT INTO key (id, account, digest, hint, created_at, revoked_at) VALUES (?, ?, ?, ?, ?, ?)",
@@ -80,6 +80,18 @@ async def test_lines_are_counted_and_followed_from_then_on(tmp_path: Path) -> No
     await store.close()
 
 
+async def test_what_has_not_ended_has_its_price_and_keeps_it(tmp_path: Path) -> None:
+    first_schema(tmp_path / "kf2v.db", *one_of_each(), order(10, job=job(resolution="480P")))
+    store = await SqliteStore.open(tmp_path / "kf2v.db")
+    here = {"region": "ap-southeast-1", "model": "wan2.2-kf2v-flash"}
+    small = Footage(**here, resolution="480P", seconds=5)
+    assert await store.promised("mine") == (small, Footage(**here, resolution="720P", seconds=25))
+    await store.cancel("task-0", now=NOW)
+    await store.stop("task-3", now=NOW)
+    assert await store.promised("mine") == (small, Footage(**here, resolution="720P", seconds=15))
+    await store.close()
+
+
 async def test_what_was_made_before_is_booked_as_far_as_it_is_remembered(tmp_path: Path) -> None:
     first_schema(tmp_path / "kf2v.db", *one_of_each())
     store = await SqliteStore.open(tmp_path / "kf2v.db")
@@ -100,6 +112,6 @@ async def test_an_old_file_is_brought_here_once(tmp_path: Path) -> None:
         assert len(await store.usage(UsageQuery())) == 2
         await store.close()
     db = apsw.Connection(str(path))
-    assert [number for (number,) in db.execute("SELECT number FROM migration")] == [1, 2]
+    assert [number for (number,) in db.execute("SELECT number FROM migration")] == [1, 2, 3]
     assert db.pragma("integrity_check") == "ok"
     db.close()

@@ -1,5 +1,6 @@
 """What the SQLite store promises beyond its seam: durable, alone with its file, and quick to find things."""
 
+import asyncio
 import os
 import random
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from kf2v.store import Once, OnceTaken, QueueFull
 from kf2v.store.sqlite import (
     FORGET,
     FORGET_ONCES,
@@ -26,6 +28,7 @@ from kf2v.store.sqlite import (
     bills,
     outbox,
     queue,
+    rows,
 )
 from kf2v.store.sqlite.connections import connect_reader, connect_writer
 from kf2v.store.sqlite.ownership import Ownership
@@ -180,6 +183,31 @@ async def test_nothing_frequent_sorts_or_reads_the_whole_table(
     assert not any("TEMP B-TREE" in step for step in steps), steps
     whole = {step for step in steps if step.startswith("SCAN") and "INDEX" not in step}
     assert whole <= {"SCAN line"}, steps  # a row for each that waits or runs, whatever they have waiting
+
+
+async def test_a_refused_insert_undoes_nothing_of_those_beside_it(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "kf2v.db")
+    said, other = (Once(key="once", digest=digest, since=0) for digest in "ab")
+    await store.insert(order(0), once=said)
+    heard: list[str] = []
+
+    def hear(_: object, sql: str, __: object) -> bool:
+        heard.append(sql)
+        return True
+
+    store._connections.writer.exec_trace = hear
+    answers = await asyncio.gather(
+        store.insert(order(1)),
+        store.insert(order(2), room=1),
+        store.insert(order(3), once=other),
+        store.insert(order(4)),
+        return_exceptions=True,
+    )
+    assert answers[0::3] == ["task-1", "task-4"]
+    assert [type(answer) for answer in answers[1:3]] == [QueueFull, OnceTaken]
+    assert sum(sql == rows.INSERT_TASK for sql in heard) == 2
+    assert not any("ROLLBACK" in sql for sql in heard)
+    await store.close()
 
 
 async def test_get_never_remembers_more_than_it_may_and_forgets_nothing_by_it(

@@ -182,7 +182,6 @@ class Previews:
     async def _rehearse_admission(self, submission: Submission, caller: Caller, envelope: Envelope) -> Task:
         """Frames are left out because admission would keep them."""
         bare = replace(submission, first_frame=_SOMEWHERE, last_frame=_SOMEWHERE)
-        await self._admission.inspect(bare, caller, envelope)
         return await self._admission.admit(bare, caller, envelope)
 
     async def _judge(

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import apsw
 
-from kf2v.metering import UsageLine, UsageQuery
+from kf2v.metering import Footage, UsageLine, UsageQuery
 from kf2v.store import (
     IdTaken,
     Key,
@@ -138,20 +138,22 @@ class SqliteStore:
     async def insert(self, task: Task, *, once: Once | None = None, room: int | None = None) -> str:
         row = rows.row_of_task(task)
 
-        def change(db: apsw.Connection) -> str:
+        def change(db: apsw.Connection) -> str | OnceTaken | QueueFull:
+            # what is refused here has written nothing; to raise it would undo what others wrote beside it
             if once is not None and (known := _once(db, task.account, once.key, once.since)) is not None:
                 digest, task_id = known
-                if digest != once.digest:
-                    raise OnceTaken(once.key)
-                return task_id
+                return task_id if digest == once.digest else OnceTaken(once.key)
             if room is not None and queue.waiting(db, task.account, task.job.model) >= room:
-                raise QueueFull
+                return QueueFull()
             _insert(db, rows.INSERT_TASK, row, task.id)
             if once is not None:
                 db.execute(SAY_ONCE, (task.account, once.key, once.digest, task.id, task.submitted_at))
             return task.id
 
-        return await self._commits.write(change)
+        answer = await self._commits.write(change)
+        if not isinstance(answer, str):
+            raise answer
+        return answer
 
     async def once(self, account: str, key: str, *, since: int) -> tuple[str, str] | None:
         return _once(self._reader, account, key, since)
@@ -203,6 +205,9 @@ class SqliteStore:
 
     async def lines(self) -> tuple[Line, ...]:
         return queue.lines(self._reader)
+
+    async def promised(self, account: str) -> tuple[Footage, ...]:
+        return queue.promised(self._reader, account)
 
     async def renew(self, task_id: str, attempt: int, *, until: int, phase: str, progress: float) -> bool:
         def move(task: Task) -> Task | None:

@@ -2,21 +2,28 @@
 
 import apsw
 
+from kf2v.catalog.models import SECONDS
+from kf2v.metering import Footage
 from kf2v.store.sqlite.rows import Row
 from kf2v.tasks.turns import Caps, Head, Line, choose, position
 
 #: literal states here and below, because only so does SQLite see that ``task_waiting`` covers them
 HEADS = """
-SELECT task.id, task.account, task.model, priority, submitted_at, seq FROM line JOIN task ON seq = (
+SELECT task.id, task.account, task.model, priority, submitted_at, seq
+FROM (SELECT DISTINCT account, model, engine FROM line WHERE engine = ? AND waiting > 0) AS line
+JOIN task ON seq = (
   SELECT seq FROM task
   WHERE state IN ('PENDING', 'REQUEUED')
     AND engine = line.engine AND account = line.account AND model = line.model
   ORDER BY priority DESC, submitted_at, seq LIMIT 1
 )
-WHERE line.engine = ? AND waiting > 0
 """
-LINES = "SELECT account, model, engine, waiting, running FROM line WHERE waiting > 0 OR running > 0"
+LINES = "SELECT account, model, engine, sum(waiting), sum(running) FROM line GROUP BY account, model, engine"
 WAITING = "SELECT coalesce(sum(waiting), 0) FROM line WHERE account = ? AND model = ?"
+PROMISED = """
+SELECT region, model, resolution, sum(waiting + running) FROM line WHERE account = ?
+GROUP BY region, model, resolution ORDER BY region, model, resolution
+"""
 SERVED = "SELECT account, served FROM turn"
 SERVE = """
 INSERT INTO turn SELECT ?, coalesce(max(served), 0) + 1 FROM turn WHERE TRUE
@@ -44,6 +51,13 @@ def lines(db: apsw.Connection) -> tuple[Line, ...]:
 def waiting(db: apsw.Connection, account: str, model: str) -> int:
     """How many tasks of that account and model wait."""
     return db.execute(WAITING, (account, model)).get
+
+
+def promised(db: apsw.Connection, account: str) -> tuple[Footage, ...]:
+    return tuple(
+        Footage(region=region, model=model, resolution=resolution, seconds=tasks * SECONDS)
+        for region, model, resolution, tasks in db.execute(PROMISED, (account,))
+    )
 
 
 def next_in_turn(db: apsw.Connection, engines: frozenset[str], caps: Caps) -> str | None:

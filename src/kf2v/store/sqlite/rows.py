@@ -28,7 +28,7 @@ CHARGE_COLUMNS = (
 )
 UPLOAD_COLUMNS = "key, blob, account, model, size, created_at"
 
-INSERT_TASK = f"INSERT INTO task ({TASK_COLUMNS}, model, engine) VALUES ({', '.join('?' * 24)})"  # noqa: S608
+INSERT_TASK = f"INSERT INTO task ({TASK_COLUMNS}, model, engine, resolution) VALUES ({', '.join('?' * 25)})"  # noqa: S608
 #: what changes in the life of a task
 MOVE_TASK = (
     "UPDATE task SET state = ?, scheduled_at = ?, ended_at = ?, attempt = ?, charged = ?, worker = ?, "
@@ -74,6 +74,7 @@ def row_of_task(task: Task) -> Row:
         task.kept,
         task.job.model,
         task.job.engine,
+        task.job.resolution,
     )
 
 
