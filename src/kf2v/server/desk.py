@@ -233,6 +233,11 @@ class Desk:
         await self._tell(task_id, "Canceled." if before.state is State.PENDING else "Canceled while it ran.")
         return True
 
+    @property
+    def dismissed(self) -> frozenset[str]:
+        """The workers that have not let go yet of a task that was stopped."""
+        return frozenset(self._dismissed)
+
     def overstayers(self) -> frozenset[str]:
         """The workers that must be killed because they did not let go of a task that was stopped."""
         now = self._clock.now()
