@@ -393,8 +393,7 @@ def build_front(
             clock=clock,
             retention=kept,
             links=links,
-            on_end=courier.wake,
-            journal=journal,
+            desk=desk,
         ),
         uploads_=Uploads(
             reception=reception,
