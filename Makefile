@@ -10,6 +10,8 @@ WAN_BIN := .venv-wan/bin
 WAN_STAMP := .venv-wan/.ready
 TORCH ?= torch==2.13.0
 BENCH ?= api morph
+# Most tests that take long wait for somebody; a file stays with one process, since its tests share servers.
+PARALLEL ?= --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo serve test test-wan sdk-envs lint format bench lock clean
@@ -40,7 +42,7 @@ serve: $(STAMP) ## run the service on 127.0.0.1:8000
 	@$(BIN)/kf2v serve
 
 test: $(STAMP) ## all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(PARALLEL)
 
 test-wan: $(STAMP) $(WAN_STAMP) ## types and tests of the wan engine, with PyTorch in an environment of its own
 	$(BIN)/basedpyright --project requirements/wan.pyright.json --pythonpath $(WAN_BIN)/python

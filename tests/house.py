@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 import httpx2
 from PIL import Image
 
-from kf2v import assembly
+from kf2v.assembly.doors import app_of
+from kf2v.assembly.front import Front, build_front
 from kf2v.blobs.memory import MemoryBlobs
 from kf2v.clock import ManualClock
+from kf2v.server.app import App
 from kf2v.settings import Settings
 from kf2v.store.memory import MemoryStore
 from kf2v.tasks import Failure, Outcome, Usage, Video
@@ -25,7 +27,8 @@ T = TypeVar("T")
 class House:
     """A service without a socket and without workers; the test is the worker."""
 
-    front: assembly.Front
+    front: Front
+    app: App
     store: MemoryStore
     blobs: MemoryBlobs
     clock: ManualClock
@@ -125,7 +128,7 @@ def served_paths(home: Path) -> dict[str, set[str]]:
     """Every path of a server, and the methods it takes there."""
     with asyncio.Runner() as runner:
         house = runner.run(build(runner, Settings(data_dir=home, engine="still", workers=0)))
-        table: Any = house.front.app
+        table: Any = house.app
         runner.run(house.client.aclose())
     served = {path: set(methods) for path, methods in table._routes._fixed.items()}
     return served | {path: set(methods) for path, (_, methods) in table._routes._open.items()}
@@ -136,11 +139,10 @@ Open = Callable[..., House]
 
 async def build(runner: asyncio.Runner, settings: Settings) -> House:
     store, blobs, clock = MemoryStore(), MemoryBlobs(), ManualClock()
-    front = assembly.build_front(
-        settings, store=store, blobs=blobs, clock=clock, secret=b"s" * 32, workers_alive=lambda: 0
-    )
+    front = build_front(settings, store=store, blobs=blobs, clock=clock, secret=b"s" * 32, workers_alive=lambda: 0)
+    app = app_of(front)
     _, key = await front.keys.create("mine")
     _, other_key = await front.keys.create("theirs")
-    transport = httpx2.ASGITransport(app=front.app)
+    transport = httpx2.ASGITransport(app=app)
     client = httpx2.AsyncClient(transport=transport, base_url="http://kf2v.test")
-    return House(front, store, blobs, clock, client, key, other_key, runner)
+    return House(front, app, store, blobs, clock, client, key, other_key, runner)

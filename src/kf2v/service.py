@@ -23,9 +23,13 @@ from typing import Any
 
 import structlog
 
-from kf2v import assembly, logs
+from kf2v import logs
 from kf2v.admission.keys import DEFAULT_ACCOUNT, OWNER
+from kf2v.assembly.data_dir import open_blobs, open_store, owner_key, prepare_data_dir, signing_secret
+from kf2v.assembly.doors import app_of
 from kf2v.assembly.engines import relays, workers_here
+from kf2v.assembly.front import backstage_of, build_front
+from kf2v.assembly.panel import lay_out_lists
 from kf2v.clock import SystemClock
 from kf2v.net.unix import bind, socket_path
 from kf2v.server.backstage import opened
@@ -87,13 +91,13 @@ async def _serve(settings: Settings) -> None:
 
 
 async def _live(settings: Settings, ending: _Ending) -> None:
-    assembly.prepare_data_dir(settings)
-    assembly.lay_out_lists(settings)
-    clock, secret = SystemClock(), assembly.signing_secret(settings)
+    prepare_data_dir(settings)
+    lay_out_lists(settings)
+    clock, secret = SystemClock(), signing_secret(settings)
     async with AsyncExitStack() as house:
-        store = await assembly.open_store(settings)
+        store = await open_store(settings)
         house.push_async_callback(store.close)
-        blobs = assembly.open_blobs(settings)
+        blobs = open_blobs(settings)
         listener = house.enter_context(contextlib.closing(_listen(settings.host, settings.port)))
         base = settings.local_url(listener.getsockname()[1])
 
@@ -101,7 +105,7 @@ async def _live(settings: Settings, ending: _Ending) -> None:
             return await front.desk.worker_died(name)
 
         pool = Pools(settings, on_exit=mourn, silence=lambda worker: front.desk.silence(worker))
-        front = assembly.build_front(
+        front = build_front(
             settings,
             store=store,
             blobs=blobs,
@@ -110,14 +114,14 @@ async def _live(settings: Settings, ending: _Ending) -> None:
             workers_alive=lambda: pool.alive,
             seats=lambda: pool.places,
         )
-        key = assembly.owner_key(settings)
+        key = owner_key(settings)
         owner = await front.keys.ensure(key, DEFAULT_ACCOUNT, OWNER)
         if owner.revoked_at is not None:
             log.warning("the owner's key is revoked or was rotated", hint=owner.hint)
         await front.desk.recover()
         shutil.rmtree(settings.scratch_dir, ignore_errors=True)
         back = bind(socket_path(settings.data_dir))
-        await house.enter_async_context(opened(assembly.build_backstage(front), back))
+        await house.enter_async_context(opened(backstage_of(front), back))
         await house.enter_async_context(_meanwhile(keep_sweeping(front.sweeper)))
         await house.enter_async_context(_meanwhile(keep_writing_uses(front.keys)))
         await house.enter_async_context(_meanwhile(keep_watch(front.desk, pool.kill, understudy=pool.understudy)))
@@ -126,7 +130,7 @@ async def _live(settings: Settings, ending: _Ending) -> None:
         await pool.start()
         house.push_async_callback(pool.stop)
         _collect_seldom()
-        door = FrontDoor(front.app, trusted_proxies=settings.trusted_proxies)
+        door = FrontDoor(app_of(front), trusted_proxies=settings.trusted_proxies)
         await door.open(listener)
         house.push_async_callback(door.slam)
         house.enter_context(_found_at(settings.address_file, base))

@@ -117,6 +117,11 @@ class AccountLimits(ModelLimits):
 T = TypeVar("T")
 
 
+def bare(key: SecretStr | None) -> str:
+    """A secret as it is sent; empty where there is none."""
+    return key.get_secret_value().strip() if key else ""
+
+
 def _known(by_model: dict[str, T]) -> dict[str, T]:
     """Raises ValueError where something is said of a model that does not exist."""
     if strangers := sorted(by_model.keys() - MODELS.keys()):
@@ -398,8 +403,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _has_somebody_to_forward_to(self) -> Self:
-        key = self.remote_api_key
-        if REMOTE in self.engines and not (self.remote_base_url and key and key.get_secret_value().strip()):
+        if REMOTE in self.engines and not (self.remote_base_url and bare(self.remote_api_key)):
             raise ValueError("engine remote needs remote_base_url and remote_api_key")
         return self
 

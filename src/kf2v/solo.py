@@ -7,9 +7,10 @@ from pathlib import Path
 
 import structlog
 
-from kf2v import assembly
 from kf2v.admission.admit import random_seed
 from kf2v.admission.rules import RULES, known_model
+from kf2v.assembly.panel import build_panel
+from kf2v.assembly.production import build_recipe, build_rehearsal, build_relay
 from kf2v.blobs.memory import MemoryBlobs
 from kf2v.catalog.models import AREAS
 from kf2v.catalog.regions import REGIONS
@@ -69,12 +70,12 @@ def make_video(
         prompt_extend=submission.prompt_extend,
         watermark=submission.watermark,
     )
-    assembly.build_panel(settings).read(job.prompt, Exhibit(side="input", part="prompt", model=job.model), lambda: None)
+    build_panel(settings).read(job.prompt, Exhibit(side="input", part="prompt", model=job.model), lambda: None)
     blobs = MemoryBlobs()
     blobs.put(job.first.place, first)
     blobs.put(job.last.place, last)
     with tempfile.TemporaryDirectory(prefix="kf2v-") as scratch:
-        build = assembly.build_relay if job.engine == REMOTE else assembly.build_recipe
+        build = build_relay if job.engine == REMOTE else build_recipe
         lease = Lease(task_id=f"solo-{secrets.token_hex(8)}", attempt=1, worker="solo", until=0, job=job)
         try:
             outcome = build(settings, blobs=blobs, scratch=Path(scratch)).produce(lease, _Told(on_progress))
@@ -90,7 +91,7 @@ def preview_of_rewrite(settings: Settings, prompt: str, *, first: bytes, last: b
 
     Raises FrameError, and RewriteFailed whatever ``rewrite_on_failure`` says.
     """
-    rehearsal = assembly.build_rehearsal(settings)
+    rehearsal = build_rehearsal(settings)
     return rehearsal.rewrite(prompt, rehearsal.decode(first), rehearsal.decode(last))
 
 

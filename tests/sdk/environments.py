@@ -3,11 +3,14 @@
 `python tests/sdk/environments.py` makes them all; the tests make what is missing.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import os
 import subprocess
 import sys
 import venv
+from collections.abc import Generator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,6 +25,20 @@ def python_of(version: str) -> Path:
     Raises subprocess.CalledProcessError where it cannot be installed.
     """
     place = ROOT / ".venvs" / f"sdk-{version}"
+    with _alone(place.parent / f"{place.name}.lock"):
+        return _made(place, version)
+
+
+@contextlib.contextmanager
+def _alone(file: Path) -> Generator[None, None, None]:
+    """Nobody else makes that environment meanwhile: tests run in several processes."""
+    file.parent.mkdir(exist_ok=True)
+    with file.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _made(place: Path, version: str) -> Path:
     lock = ROOT / "requirements" / f"sdk-{version}.lock"
     python = place / "bin" / "python"
     made_from = place / ".lock-sha256"

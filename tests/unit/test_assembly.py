@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from kf2v.assembly import build_recipe, lay_out_lists
 from kf2v.assembly.engines import ENGINES, build_engine, build_engines, relays, workers_here
+from kf2v.assembly.panel import lay_out_lists
+from kf2v.assembly.production import build_recipe
 from kf2v.blobs.memory import MemoryBlobs
 from kf2v.engines import Engine, EngineUnavailable
 from kf2v.engines.still import Still

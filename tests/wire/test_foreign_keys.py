@@ -20,8 +20,9 @@ from typing import Any
 import pytest
 
 from house import CREATE, House, build, picture, submission
-from kf2v import assembly
 from kf2v.admission.keys import Scope
+from kf2v.assembly.doors import routes_of
+from kf2v.assembly.front import build_front
 from kf2v.blobs.memory import MemoryBlobs
 from kf2v.clock import ManualClock
 from kf2v.server.routing import Route
@@ -81,7 +82,7 @@ def settings() -> Settings:
 
 
 def routes() -> list[Route]:
-    front = assembly.build_front(
+    front = build_front(
         settings(),
         store=MemoryStore(),
         blobs=MemoryBlobs(),
@@ -89,7 +90,7 @@ def routes() -> list[Route]:
         secret=b"s" * 32,
         workers_alive=lambda: 0,
     )
-    return list(front.routes.table)
+    return list(routes_of(front).table)
 
 
 ROUTES = [route for route in routes() if route.path not in OPEN]
@@ -201,7 +202,7 @@ async def _asked(victim: Victim, method: str, path: str, key: str, query: str, b
     async def send(message: Any) -> None:
         sent.append(message)
 
-    answering = asyncio.create_task(victim.house.front.app(scope, receive, send))
+    answering = asyncio.create_task(victim.house.app(scope, receive, send))
     await asyncio.wait({answering}, timeout=ENOUGH)
     if not answering.done():
         mine = {"Authorization": f"Bearer {victim.key}", "X-DashScope-Async": "enable"}

@@ -12,6 +12,7 @@ from kf2v.catalog.regions import REGIONS
 from kf2v.engines import Engine, EngineUnavailable
 from kf2v.engines.standby import Standby
 from kf2v.settings import REMOTE, Settings
+from kf2v.wire.ext.system import EngineStanding, ModelStanding
 
 if TYPE_CHECKING:
     from kf2v.engines.wan.profiles import Options
@@ -164,3 +165,29 @@ def _present_or_not(settings: Settings, name: str, seat: int) -> Engine:
     except EngineUnavailable as error:
         log.warning("engine cannot work here", engine=name, reason=error.reason, fix=error.fix)
         return Absent(name, error)
+
+
+def engine_standings(settings: Settings) -> tuple[EngineStanding, ...]:
+    """The engines of these settings, those that stand in last. May take a while: it looks for what they need."""
+    firsts = {route[0] for route in settings.routing.values()}
+    names = sorted({*settings.engines, *filter(None, (settings.fallback_engine,))}, key=lambda name: name not in firsts)
+    standings: list[EngineStanding] = []
+    for name in names:
+        own = settings.model_copy(update={"engine": name})
+        lacking, absent = readiness(own), shortcomings(own)
+        models = (
+            ModelStanding(model=model, reason=absent[model].reason, fix=absent[model].fix)
+            if model in absent
+            else ModelStanding(model=model)
+            for model in REGIONS[settings.region].models
+        )
+        standings.append(
+            EngineStanding(
+                engine=name,
+                fallback=name not in firsts,
+                reason=lacking.reason if lacking else None,
+                fix=lacking.fix if lacking else None,
+                models=() if lacking else tuple(models),
+            )
+        )
+    return tuple(standings)

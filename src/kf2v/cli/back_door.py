@@ -55,7 +55,7 @@ class BackDoor:
     def _at_rest(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         import asyncio
 
-        from kf2v.assembly import open_backstage
+        from kf2v.assembly.front import open_backstage
         from kf2v.net.within import ask
         from kf2v.store.sqlite.ownership import StoreInUse
 

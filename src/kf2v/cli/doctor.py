@@ -222,7 +222,7 @@ def engine(settings: Settings) -> Finding:
 
 def _routed(settings: Settings) -> Finding:
     """Which engines of the routes can work here."""
-    from kf2v.assembly import readiness
+    from kf2v.assembly.engines import readiness
 
     lacking = {name: absent for name in sorted(settings.engines) if (absent := readiness(settings, name)) is not None}
     able = ", ".join(sorted(settings.engines - lacking.keys()))
@@ -252,7 +252,7 @@ def rewriter(settings: Settings) -> Finding:
         return Finding(name="rewriter", state=State.OK, detail=f"{settings.rewriter}: {told[settings.rewriter]}")
     import time
 
-    from kf2v.assembly import build_chat
+    from kf2v.assembly.rewriters import build_chat
     from kf2v.net.call import Unanswered
 
     asked = f"openai: {settings.rewrite_model} at {settings.rewrite_base_url}"
@@ -271,7 +271,8 @@ def rewriter(settings: Settings) -> Finding:
 
 def moderation(settings: Settings) -> Finding:
     """Who inspects and, where that is a service elsewhere, whether it answers."""
-    from kf2v import assembly, logs
+    from kf2v import logs
+    from kf2v.assembly.panel import MODERATORS
     from kf2v.moderation import Exhibit, Undecided
 
     logs.configure("warning")  # lines of the lists that are left out are told on stderr
@@ -280,7 +281,7 @@ def moderation(settings: Settings) -> Finding:
     told = ", ".join(settings.moderation)
     try:
         for name in settings.moderation:
-            moderator = assembly.MODERATORS[name](settings)
+            moderator = MODERATORS[name](settings)
             moderator.read("ready?", Exhibit(side="input", part="prompt"), lambda: None)
     except Undecided as error:
         passes = settings.moderation_on_failure == "pass"
@@ -301,7 +302,7 @@ def remote(settings: Settings) -> Finding:
 
     if REMOTE not in settings.engines:
         return Finding(name="remote", state=State.OK, detail="no task is forwarded")
-    from kf2v.assembly import build_remote
+    from kf2v.assembly.production import build_remote
     from kf2v.net.dashscope import RemoteError
 
     detail = f"{settings.remote_base_url}"

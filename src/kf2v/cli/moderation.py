@@ -74,11 +74,12 @@ def check(
     """
     side = _side(stage)
     settings = read_settings(data_dir=data_dir)
-    from kf2v import assembly, logs
+    from kf2v import logs
+    from kf2v.assembly.panel import MODERATORS
 
     logs.configure("warning")
     shown = _frame(Path(what)) if _is_file(what) else what
-    verdicts = [_verdict(assembly.MODERATORS[name](settings), shown, side) for name in settings.moderation]
+    verdicts = [_verdict(MODERATORS[name](settings), shown, side) for name in settings.moderation]
     if as_json:
         give_json({"verdicts": [dict(zip(("moderator", "verdict", "reason"), row, strict=True)) for row in verdicts]})
     elif verdicts:
@@ -115,13 +116,14 @@ def _side(stage: str) -> Literal["input", "output"]:
 
 def _add(lines: list[str], settings: Settings) -> None:
     """Append ``lines`` to the list of pictures, which is laid out if there is none."""
-    from kf2v import assembly
+    from kf2v.assembly.data_dir import prepare_data_dir
+    from kf2v.assembly.panel import lay_out_lists
     from kf2v.moderation.lists import PICTURES
 
     try:
-        assembly.prepare_data_dir(settings)
+        prepare_data_dir(settings)
         # also where nobody asks them yet
-        assembly.lay_out_lists(settings.model_copy(update={"moderation": ("lists",)}))
+        lay_out_lists(settings.model_copy(update={"moderation": ("lists",)}))
         with (settings.moderation_dir / PICTURES).open("ab+") as file:
             file.seek(max(0, file.tell() - 1))
             between = b"" if file.read(1) in (b"", b"\n") else b"\n"

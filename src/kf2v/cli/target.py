@@ -83,9 +83,9 @@ def local_base_url(data_dir: Path | None = None) -> str:
 
 def key_of_owner(settings: Settings) -> str | None:
     """The key that this machine's server was started with; None if it never was, or not by us."""
-    if settings.api_key is not None and settings.api_key.get_secret_value().strip():
-        return settings.api_key.get_secret_value().strip()
-    return _key_if_there(settings.owner_key_file)
+    from kf2v.settings import bare
+
+    return bare(settings.api_key) or _key_if_there(settings.owner_key_file)
 
 
 @contextmanager

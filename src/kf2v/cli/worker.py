@@ -30,7 +30,8 @@ def worker(
     import signal
     import sys
 
-    from kf2v import assembly, logs
+    from kf2v import logs
+    from kf2v.assembly.production import build_recipe, build_relay
     from kf2v.engines import EngineUnavailable
     from kf2v.errors import ProcessRuined
     from kf2v.settings import Settings
@@ -44,7 +45,7 @@ def worker(
     logs.configure(settings.log_level)
     ledger = Connection(socket)
     try:
-        production = assembly.build_relay(settings) if forward else assembly.build_recipe(settings, seat=seat)
+        production = build_relay(settings) if forward else build_recipe(settings, seat=seat)
     except EngineUnavailable as error:
         raise SystemExit(f"worker {name}: {error}") from error
     loops = [

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from kf2v import assembly
 from kf2v.admission.limits import Limits
+from kf2v.assembly.front import limits_table
 from kf2v.catalog.quotas import Budget, Currency, Quota
 from kf2v.clock import ManualClock
 from kf2v.errors import QuotaExceeded, RateExceeded
@@ -46,7 +46,7 @@ class Office:
     def __init__(self, settings: Settings, judge: Callable[..., Decimal] = cost) -> None:
         self.store = MemoryStore()
         self.clock = ManualClock(NOON)
-        self.limits = Limits(assembly.limits_table(settings), store=self.store, clock=self.clock, cost=judge)
+        self.limits = Limits(limits_table(settings), store=self.store, clock=self.clock, cost=judge)
         self.orders = 0
 
     def order(self, **changes: Any) -> Task:

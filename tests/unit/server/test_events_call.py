@@ -62,7 +62,7 @@ def test_what_happens_while_the_first_word_is_on_its_way_is_told(house: House) -
 
     scope = {"type": "http", "method": "GET", "path": EVENTS, "query_string": b""}
     scope["headers"] = [(b"authorization", f"Bearer {house.key}".encode())]
-    house.run(asyncio.wait_for(house.front.app(scope, receive, send), 20))
+    house.run(asyncio.wait_for(house.app(scope, receive, send), 20))
     assert [block.count(b"CANCELED") for block in said if b"event: task" in block] == [1]
 
 

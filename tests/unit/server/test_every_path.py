@@ -121,7 +121,7 @@ def test_who_promises_a_body_and_falls_silent_is_refused_all_the_same(
         sent.append(message)
 
     scope: Scope = {"type": "http", "method": "POST", "path": "/nowhere", "headers": [], "query_string": b""}
-    house.run(house.front.app(scope, receive, send))  # type: ignore[arg-type]
+    house.run(house.app(scope, receive, send))  # type: ignore[arg-type]
     assert sent[0]["status"] == 404
     assert b'"code":"NotFound"' in sent[1]["body"]  # type: ignore[operator]
 
@@ -134,7 +134,7 @@ def test_websockets_are_closed(house: House) -> None:
 
     receive: Receive = None  # type: ignore[assignment]
     sender: Send = send  # type: ignore[assignment]
-    house.run(house.front.app({"type": "websocket"}, receive, sender))
+    house.run(house.app({"type": "websocket"}, receive, sender))
     assert sent == [{"type": "websocket.close", "code": 1000}]
 
 

@@ -5,7 +5,7 @@ import sys
 
 PROGRAM = """
 import importlib, pkgutil, sys
-import kf2v.assembly, kf2v.server
+import kf2v.assembly.doors, kf2v.server
 for module in pkgutil.walk_packages(kf2v.server.__path__, "kf2v.server."):
     importlib.import_module(module.name)
 print(*sys.modules)

@@ -131,7 +131,7 @@ def test_a_workspace_has_models_of_its_own(house: House) -> None:
 
 def from_address(house: House, address: str | None, secret: str, **headers: str) -> httpx2.Response:
     client = (address, 5) if address else None
-    transport = httpx2.ASGITransport(app=house.front.app, client=client)  # type: ignore[arg-type]
+    transport = httpx2.ASGITransport(app=house.app, client=client)  # type: ignore[arg-type]
 
     async def ask() -> httpx2.Response:
         async with httpx2.AsyncClient(transport=transport, base_url="http://kf2v.test") as asking:

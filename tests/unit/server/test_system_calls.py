@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from house import House, Open
-from kf2v import assembly
 from kf2v.admission.keys import OWNER
 from kf2v.assembly import engines
 from kf2v.clock import SECOND
@@ -42,7 +41,7 @@ def test_an_engine_that_cannot_work_says_why_and_what_to_do(tmp_path: Path, monk
     lacking = EngineUnavailable("There is no GPU.", fix="Put one in.")
     monkeypatch.setitem(engines.READINESS, "still", lambda _: lacking)
     settings = Settings(data_dir=tmp_path, engine="still", fallback_engine="morph", workers=0)
-    standings = assembly.engine_standings(settings)
+    standings = engines.engine_standings(settings)
     assert [(standing.engine, standing.reason, standing.fix) for standing in standings] == [
         ("still", "There is no GPU.", "Put one in."),
         ("morph", None, None),
@@ -64,7 +63,7 @@ def test_reasons_are_for_the_owner(open_house: Open, monkeypatch: pytest.MonkeyP
 def test_a_model_that_an_engine_lacks_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lacking = EngineUnavailable("Its weights are not here.", fix="Fetch them.")
     monkeypatch.setitem(engines.SHORTCOMINGS, "still", lambda _: {"wan2.2-kf2v-flash": lacking})
-    told = wire.engine(assembly.engine_standings(Settings(data_dir=tmp_path, engine="still"))[0])
+    told = wire.engine(engines.engine_standings(Settings(data_dir=tmp_path, engine="still"))[0])
     assert told["ready"] is True
     assert told["models"][0] == {  # type: ignore[index]
         "model": "wan2.2-kf2v-flash",
