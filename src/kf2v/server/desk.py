@@ -229,7 +229,7 @@ class Desk:
         if before is None:
             return False
         log.info("task stopped", task_id=task_id, attempt=before.attempt, worker=before.worker)
-        if before.state is State.RUNNING and before.worker is not None:
+        if before.state is State.RUNNING and before.worker is not None and before.worker not in self._dead:
             self._dismissed[before.worker] = self._clock.now() + self._grace
             given = self._given.get(before.worker)
             if given is not None and given.task_id == task_id:

@@ -479,6 +479,30 @@ async def test_a_worker_is_dismissed_until_it_asks_for_other_work_or_ends() -> N
     assert office.desk.dismissed == frozenset()
 
 
+class FatalStore(MemoryStore):
+    """Stops no task before its worker has died."""
+
+    def __init__(self, office: "Office") -> None:
+        super().__init__()
+        self.office = office
+
+    async def stop(self, task_id: str, *, now: int) -> Task | None:
+        before = await super().stop(task_id, now=now)
+        if before is not None and before.worker is not None:
+            await self.office.desk.worker_died(before.worker)
+        return before
+
+
+async def test_a_worker_that_dies_while_its_task_is_stopped_is_not_waited_for() -> None:
+    office = Office()
+    office.store = FatalStore(office)
+    office.reopened()
+    task = await office.order()
+    await office.claimed("w1")
+    assert await office.desk.stop(task.id)
+    assert office.desk.dismissed == frozenset()
+
+
 async def test_the_watch_sees_to_understudies_as_long_as_somebody_is_dismissed() -> None:
     office = Office()
     task = await office.order()
