@@ -124,7 +124,7 @@ async def _live(settings: Settings, ending: _Ending) -> None:
         await house.enter_async_context(opened(backstage_of(front), back))
         await house.enter_async_context(_meanwhile(keep_sweeping(front.sweeper)))
         await house.enter_async_context(_meanwhile(keep_writing_uses(front.keys)))
-        await house.enter_async_context(_meanwhile(keep_watch(front.desk, pool.kill)))
+        await house.enter_async_context(_meanwhile(keep_watch(front.desk, pool.kill, understudy=pool.understudy)))
         house.push_async_callback(lambda: front.courier.finish(0.0))
         await house.enter_async_context(_meanwhile(front.courier.run()))
         await pool.start()
@@ -248,6 +248,10 @@ class Pools:
             self._makers.kill(worker)
         elif self._shared.beyond_reach(worker):
             self._relays.kill(process)
+
+    def understudy(self, workers: frozenset[str]) -> None:
+        """Have a successor ready for each of ``workers`` that is a process of its own, and for no other."""
+        self._makers.understudy(workers)
 
     async def drain(self, seconds: float) -> None:
         await asyncio.gather(self._makers.drain(seconds), self._relays.drain(seconds))

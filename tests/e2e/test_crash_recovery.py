@@ -222,7 +222,7 @@ def report(deployment: Deployment, nemesis: Nemesis, clients: Clientele, kept: d
 @pytest.fixture
 def theatre(tmp_path: Path) -> Iterator[Deployment]:
     """Plays what the prompt says, see ``sabotage``; seconds are short here."""
-    with deployed(tmp_path, workers=1, task_timeout="8", lease_seconds="3") as made:
+    with deployed(tmp_path, workers=1, lease_seconds="3", cancel_grace_seconds="3") as made:
         made.sabotage()
         yield made
         assert not made.complaints()
@@ -240,19 +240,49 @@ def test_a_task_that_crashes_its_workers_fails_after_three_and_the_others_go_on(
     assert not list((theatre.data_dir / "blobs").rglob("*.mp4"))[1:], "there is one video"
 
 
-def test_a_stuck_task_times_out_and_its_worker_is_replaced(theatre: Deployment) -> None:
+def test_a_stuck_task_times_out_and_its_worker_is_replaced(tmp_path: Path) -> None:
+    with deployed(tmp_path, workers=1, task_timeout="5", lease_seconds="3") as theatre:
+        theatre.sabotage()
+        service = theatre.start()
+        stuck = ordered(service, "hang")
+        until("it runs", lambda: service.task(stuck)["output"]["task_status"] == "RUNNING")
+        other = ordered(service)
+        (worker,) = theatre.workers()
+        output = service.finish(stuck)["output"]
+        assert (output["task_status"], output["code"]) == ("FAILED", "InternalError.Timeout")
+        assert service.finish(other)["output"]["task_status"] == "SUCCEEDED"
+        (successor,) = theatre.workers()
+        assert successor != worker
+        assert theatre.end() == 0
+        assert rows(theatre.data_dir)[stuck].attempt == 1, "heartbeats kept its lease"
+        assert not theatre.complaints()
+
+
+def test_who_follows_a_worker_that_does_not_let_go_was_there_before_it_went(theatre: Deployment) -> None:
     service = theatre.start()
-    stuck = ordered(service, "hang")
+    stuck, following = ordered(service, "hang"), ordered(service)
     until("it runs", lambda: service.task(stuck)["output"]["task_status"] == "RUNNING")
-    other = ordered(service)
     (worker,) = theatre.workers()
-    output = service.finish(stuck)["output"]
-    assert (output["task_status"], output["code"]) == ("FAILED", "InternalError.Timeout")
-    assert service.finish(other)["output"]["task_status"] == "SUCCEEDED"
-    (successor,) = theatre.workers()
-    assert successor != worker
+    assert service.request("POST", f"/kf2v/v1/tasks/{stuck}/cancel").status == 200
+    until("another is there", lambda: len(theatre.workers()) == 2)
+    (understudy,) = (other for other in theatre.workers() if other != worker)
+    assert service.finish(following)["output"]["task_status"] == "SUCCEEDED"
+    assert theatre.workers() == [understudy], "it waits until the seat is empty"
+    assert service.task(stuck)["output"]["task_status"] == "CANCELED"
     assert theatre.end() == 0
-    assert rows(theatre.data_dir)[stuck].attempt == 1, "heartbeats kept its lease"
+
+
+def test_nobody_follows_a_worker_that_lets_go_in_time(theatre: Deployment, tmp_path: Path) -> None:
+    service = theatre.start()
+    stopped, followed = (ordered(service, f"wait {tmp_path / name}") for name in ("first", "second"))
+    until("it runs", lambda: service.task(stopped)["output"]["task_status"] == "RUNNING")
+    (worker,) = theatre.workers()
+    assert service.request("POST", f"/kf2v/v1/tasks/{stopped}/cancel").status == 200
+    until("the next runs", lambda: service.task(followed)["output"]["task_status"] == "RUNNING")
+    until("it is alone", lambda: theatre.workers() == [worker])
+    (tmp_path / "second").touch()
+    assert service.finish(followed)["output"]["task_status"] == "SUCCEEDED"
+    assert theatre.end() == 0
 
 
 def test_a_frozen_worker_cannot_end_its_task_when_it_thaws(theatre: Deployment, tmp_path: Path) -> None:

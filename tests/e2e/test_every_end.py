@@ -79,7 +79,7 @@ def test_every_end_is_told_once_and_success_alone_is_billed(tmp_path: Path) -> N
         "validation": "cloud",
         "max_attempts": "2",
         "lease_seconds": "1",
-        "task_timeout": "10",
+        "task_timeout": "7",
     }
     with receiving() as first, receiving() as second, deployed(tmp_path, workers=1, **settings) as deployment:
         deployment.sabotage()

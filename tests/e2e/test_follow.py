@@ -69,9 +69,10 @@ def following(service: Service, query: str = "", **headers: str) -> Iterator[Str
         connection.close()
 
 
-def ordered(service: Service, gallery: str) -> str:
+def ordered(service: Service, gallery: str, resolution: str = "480P") -> str:
     frames = {"first_frame_url": f"{gallery}/first_frame.png", "last_frame_url": f"{gallery}/last_frame.png"}
-    return service.create({"model": "wan2.2-kf2v-flash", "input": frames}).json["output"]["task_id"]
+    body = {"model": "wan2.2-kf2v-flash", "input": frames, "parameters": {"resolution": resolution}}
+    return service.create(body).json["output"]["task_id"]
 
 
 def test_a_client_is_told_the_whole_life_of_a_task_and_goes_on_after_a_break(service: Service, gallery: str) -> None:
@@ -97,7 +98,7 @@ def test_a_client_is_told_the_whole_life_of_a_task_and_goes_on_after_a_break(ser
 def test_progress_never_goes_back_on_the_stream(service: Service, gallery: str) -> None:
     with following(service) as stream:
         assert next(stream)[0] == "hello"
-        seen = stream.until(ordered(service, gallery), "SUCCEEDED")
+        seen = stream.until(ordered(service, gallery, "720P"), "SUCCEEDED")
     percents = [told["percent"] for told in seen]
     assert percents == sorted(percents)
 
@@ -118,7 +119,7 @@ def test_one_who_was_here_in_another_life_of_the_server_is_told_to_read_again(tm
 def test_streams_do_not_hold_up_a_server_that_ends_and_hear_the_last_news(tmp_path: Path, gallery: str) -> None:
     with serving(tmp_path, workers=1, drain_seconds="30") as service, following(service) as stream:
         assert next(stream)[0] == "hello"
-        task_id = ordered(service, gallery)
+        task_id = ordered(service, gallery, "720P")
         assert any(told.get("percent") for _, told in stream), "a worker that has just begun may still hand it back"
         service.process.send_signal(signal.SIGTERM)
         assert stream.until(task_id, "SUCCEEDED")
@@ -142,7 +143,7 @@ def test_a_key_of_the_long_kind_does_not_work_in_an_address(service: Service) ->
 
 def picture(shift: float) -> str:
     file = io.BytesIO()
-    Image.fromarray(landscape(Size(width=1920, height=1072), shift=shift)).save(file, "JPEG", quality=90)
+    Image.fromarray(landscape(Size(width=1280, height=720), shift=shift)).save(file, "JPEG", quality=90)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
 
 
@@ -163,9 +164,9 @@ def test_a_task_canceled_in_mid_render_makes_room_for_the_next(tmp_path: Path) -
     body = {
         "model": "wan2.2-kf2v-flash",
         "input": {"first_frame_url": picture(0), "last_frame_url": picture(60), "prompt": ""},
-        "parameters": {"resolution": "1080P", "prompt_extend": False},
+        "parameters": {"resolution": "720P", "prompt_extend": False},
     }
-    with serving(tmp_path, workers=1, engine="morph") as service:
+    with serving(tmp_path, workers=1, engine="morph", drain_seconds="0") as service:
         task_id, following_it = (service.create(body).json["output"]["task_id"] for _ in range(2))
         await_that(service, task_id, phase="render")
         began = time.monotonic()
@@ -184,7 +185,7 @@ def test_a_task_canceled_in_mid_render_makes_room_for_the_next(tmp_path: Path) -
 
 def test_a_worker_that_does_not_let_go_is_replaced(tmp_path: Path, gallery: str) -> None:
     with serving(tmp_path, workers=1, cancel_grace_seconds="0.3") as service:
-        task_id = ordered(service, gallery)
+        task_id = ordered(service, gallery, "720P")
         stuck = await_that(service, task_id, task_status="RUNNING")["worker"]
         (process,) = worker_processes(service, stuck)
         os.kill(process, signal.SIGSTOP)

@@ -181,7 +181,7 @@ def test_what_is_canceled_here_is_canceled_there_while_it_waits_there_and_frees_
 
 
 def test_a_far_server_that_hangs_keeps_no_worker_whose_task_is_canceled(tmp_path: Path) -> None:
-    with pair(tmp_path) as (near, far):
+    with pair(tmp_path, cancel_grace_seconds="0.3") as (near, far):
         prompt, go = held(tmp_path)
         service = near.start()
         task_ids = [submitted(service, prompt) for _ in range(2)]
@@ -197,7 +197,7 @@ def test_a_far_server_that_hangs_keeps_no_worker_whose_task_is_canceled(tmp_path
                     "another gets its worker",
                     partial(is_running, service, other),
                 )
-                time.sleep(2.0)  # longer than a worker is given
+                time.sleep(1.0)  # longer than a worker is given
         finally:
             far.process.send_signal(signal.SIGCONT)
         assert near.workers() == [relay]
@@ -296,6 +296,7 @@ def test_an_order_whose_answer_was_lost_is_one_task_over_there(tmp_path: Path) -
         service = near.start()
         task_id = submitted(service, prompt)
         until("the far side works on it", lambda: [r for r in listed(far.service()) if r["status"] == "RUNNING"])
+        until("it is known here", lambda: task_id in forwarded(near))
         near.kill()
         (note,) = near.data_dir.glob(f"blobs/remote/{task_id}/task*")
         note.unlink()  # as if it had died before it could write down what the far side called it

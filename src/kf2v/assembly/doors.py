@@ -50,8 +50,7 @@ def routes_of(front: Front) -> Routes:
             clock=front.clock,
             retention=front.retention,
             links=front.links,
-            on_end=front.courier.wake,
-            journal=front.journal,
+            desk=front.desk,
         ),
         uploads_=Uploads(
             reception=front.reception,

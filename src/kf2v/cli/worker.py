@@ -23,7 +23,7 @@ def worker(
     """Make videos for one server until it says stop. Standard input is the line to it: when it ends, so does this."""
     from kf2v.worker.tether import tether
 
-    tether()
+    cue = tether()
 
     import faulthandler
     import os
@@ -69,6 +69,7 @@ def worker(
             raise SystemExit(0)
 
     signal.signal(signal.SIGTERM, stop)
+    cue.wait()
     try:
         run_all(loops)
     except LedgerLost as error:

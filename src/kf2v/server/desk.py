@@ -179,15 +179,14 @@ class Desk:
         settled = await self._store.settle(task_id, attempt, outcome, now=self._clock.now())
         code = outcome.failure.code if outcome.failure else None
         log.info("task settled", task_id=task_id, attempt=attempt, settled=settled.value, code=code)
-        self.work_arrived()
-        self._on_end()
+        if settled is Settled.LOST:
+            return settled
         if self._routing is not None and settled is Settled.RECORDED and outcome.video is not None:
             task = await self._store.get(task_id)
             if task is not None:
                 self._routing.worked(task.job.engine, task.job.model)
-        if settled is not Settled.LOST:
-            end = "Failed" if code else "Succeeded"
-            await self._tell(task_id, f"{end} in attempt {attempt}{f' with {code}' if code else ''}.", notes=notes)
+        end = "Failed" if code else "Succeeded"
+        await self._ended(task_id, f"{end} in attempt {attempt}{f' with {code}' if code else ''}.", notes=notes)
         return settled
 
     async def reroute(self, task_id: str, attempt: int, reason: str) -> bool:
@@ -214,6 +213,13 @@ class Desk:
         task = await self._store.get(task_id)
         return task is None or task.state.final
 
+    async def cancel(self, task_id: str) -> bool:
+        """End a task that is PENDING; False if it is not, or there is none."""
+        if not await self._store.cancel(task_id, now=self._clock.now()):
+            return False
+        await self._ended(task_id, "Canceled.")
+        return True
+
     async def stop(self, task_id: str) -> bool:
         """End a task that has not ended, running or not; False if it has, or there is none.
 
@@ -223,15 +229,18 @@ class Desk:
         if before is None:
             return False
         log.info("task stopped", task_id=task_id, attempt=before.attempt, worker=before.worker)
-        if before.state is State.RUNNING and before.worker is not None:
+        if before.state is State.RUNNING and before.worker is not None and before.worker not in self._dead:
             self._dismissed[before.worker] = self._clock.now() + self._grace
             given = self._given.get(before.worker)
             if given is not None and given.task_id == task_id:
                 del self._given[before.worker]
-        self.work_arrived()
-        self._on_end()
-        await self._tell(task_id, "Canceled." if before.state is State.PENDING else "Canceled while it ran.")
+        await self._ended(task_id, "Canceled." if before.state is State.PENDING else "Canceled while it ran.")
         return True
+
+    @property
+    def dismissed(self) -> frozenset[str]:
+        """The workers that have not let go yet of a task that was stopped."""
+        return frozenset(self._dismissed)
 
     def overstayers(self) -> frozenset[str]:
         """The workers that must be killed because they did not let go of a task that was stopped."""
@@ -323,11 +332,12 @@ class Desk:
         if state is None:
             return False
         log.warning("lease lost", why=why, task_id=task.id, attempt=task.attempt, worker=task.worker, state=state.value)
-        self.work_arrived()
+        lost = f"Attempt {task.attempt} was lost ({why})"
         if state.final:
-            self._on_end()
-        then = "the task waits for another worker" if state.waiting else "the task has failed, as no attempt is left"
-        await self._tell(task.id, f"Attempt {task.attempt} was lost ({why}); {then}.")
+            await self._ended(task.id, f"{lost}; the task has failed, as no attempt is left.")
+        else:
+            self.work_arrived()
+            await self._tell(task.id, f"{lost}; the task waits for another worker.")
         return True
 
     async def _time_out(self, task: Task) -> bool:
@@ -335,10 +345,14 @@ class Desk:
         if not await self._store.time_out(task.id, task.attempt, _failed(TaskTimeout()), now=now):
             return False
         log.warning("task timed out", task_id=task.id, attempt=task.attempt, worker=task.worker)
+        await self._ended(task.id, "Failed because it took too long.")
+        return True
+
+    async def _ended(self, task_id: str, said: str, *, notes: Iterable[str] = ()) -> None:
+        """A task has ended: another may run instead, and all who wait for its end hear of it."""
         self.work_arrived()
         self._on_end()
-        await self._tell(task.id, "Failed because it took too long.")
-        return True
+        await self._tell(task_id, said, notes=notes)
 
     async def _tell(self, task_id: str, *said: str, notes: Iterable[str] = ()) -> Task | None:
         """Let the task's owner know how it is now, what was ``said`` and what its worker ``notes``.

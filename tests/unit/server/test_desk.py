@@ -465,6 +465,62 @@ async def test_a_worker_that_does_not_let_go_is_named_once_and_its_end_is_not_it
     assert (await office.row(task)).state is State.CANCELED
 
 
+async def test_a_worker_is_dismissed_until_it_asks_for_other_work_or_ends() -> None:
+    office = Office()
+    tasks = [await office.order() for _ in range(2)]
+    for task, worker in zip(tasks, ("w1", "w2"), strict=True):
+        await office.claimed(worker)
+        await office.desk.stop(task.id)
+    assert office.desk.dismissed == {"w1", "w2"}
+    await office.desk.worker_died("w1")
+    assert office.desk.dismissed == {"w2"}
+    await office.order()
+    await office.claimed("w2")
+    assert office.desk.dismissed == frozenset()
+
+
+class FatalStore(MemoryStore):
+    """Stops no task before its worker has died."""
+
+    def __init__(self, office: "Office") -> None:
+        super().__init__()
+        self.office = office
+
+    async def stop(self, task_id: str, *, now: int) -> Task | None:
+        before = await super().stop(task_id, now=now)
+        if before is not None and before.worker is not None:
+            await self.office.desk.worker_died(before.worker)
+        return before
+
+
+async def test_a_worker_that_dies_while_its_task_is_stopped_is_not_waited_for() -> None:
+    office = Office()
+    office.store = FatalStore(office)
+    office.reopened()
+    task = await office.order()
+    await office.claimed("w1")
+    assert await office.desk.stop(task.id)
+    assert office.desk.dismissed == frozenset()
+
+
+async def test_the_watch_sees_to_understudies_as_long_as_somebody_is_dismissed() -> None:
+    office = Office()
+    task = await office.order()
+    await office.claimed("w1")
+    await office.desk.stop(task.id)
+    wanted: asyncio.Queue[frozenset[str]] = asyncio.Queue()
+    watch = asyncio.create_task(keep_watch(office.desk, pytest.fail, understudy=wanted.put_nowait, every=0.01))
+    assert await asyncio.wait_for(wanted.get(), PATIENCE) == {"w1"}
+    await office.order()
+    await office.claimed("w1")
+    async with asyncio.timeout(PATIENCE):
+        while await wanted.get():
+            pass
+    watch.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watch
+
+
 async def test_the_watch_kills_whoever_does_not_let_go() -> None:
     office = Office()
     task = await office.order()

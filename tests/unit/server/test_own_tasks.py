@@ -195,6 +195,13 @@ def test_the_vendors_cancel_stays_for_pending_tasks(house: House) -> None:
     assert house.query(task_id)["output"]["task_status"] == "RUNNING"
 
 
+@pytest.mark.parametrize("tasks", [TASKS, "/api/v1/tasks"])
+def test_the_log_of_a_canceled_task_says_so_whichever_way_it_was(house: House, tasks: str) -> None:
+    task_id = house.created()
+    assert house.call("POST", f"{tasks}/{task_id}/cancel").status_code == 200
+    assert [line["text"] for line in show(house, task_id)["log"]] == ["Canceled."]
+
+
 def test_a_canceled_task_is_not_charged_and_never_succeeds(house: House) -> None:
     task_id = house.created()
     house.start(task_id)

@@ -31,6 +31,15 @@ POLITE = """
     pathlib.Path(sys.argv[1], sys.argv[3]).write_text(str(os.getpid()))
     sys.stdin.read()
 """
+#: the same, and once more when it begins
+PUNCTUAL = """
+    import os, pathlib, sys
+    signed = pathlib.Path(sys.argv[1], sys.argv[3])
+    signed.write_text(str(os.getpid()))
+    sys.stdin.readline()
+    signed.with_suffix(".began").touch()
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture
@@ -60,6 +69,25 @@ class Nursery:
     def names(self) -> set[str]:
         """Whoever has signed in, the dead included."""
         return {path.name for path in self.folder.glob("w*") if path.read_text()}
+
+    def begun(self) -> set[str]:
+        return {path.stem for path in self.folder.glob("*.began")}
+
+    async def rehearsed(self) -> tuple[ProcessPool, str, str]:
+        """A pool of one, the child that has begun, and its understudy, which runs."""
+        pool = await self.open(PUNCTUAL)
+        (first,) = await self.signed_in(1)
+        await until(lambda: self.begun() == {first})
+        pool.understudy({first})
+        (second,) = await self.signed_in(2) - {first}
+        return pool, first, second
+
+    def lives(self, name: str) -> bool:
+        try:
+            os.kill(self.number(name), 0)
+        except ProcessLookupError:
+            return False
+        return True
 
     def number(self, name: str) -> int:
         return int((self.folder / name).read_text())
@@ -203,3 +231,76 @@ async def test_a_command_that_does_not_exist_can_still_be_drained(tmp_path: Path
     await pool.start()
     await pool.drain(PATIENCE)
     assert pool.alive == 0
+
+
+async def test_an_understudy_waits_for_its_cue_and_is_not_counted(nursery: Nursery) -> None:
+    pool, first, second = await nursery.rehearsed()
+    assert nursery.lives(first)
+    assert nursery.begun() == {first}
+    assert (pool.alive, pool.places) == (1, {first: 0})
+    pool.understudy({first})  # has one
+    pool.kill(first)
+    await until(lambda: nursery.begun() == {first, second})
+    assert nursery.gone == [first]
+    assert (pool.alive, pool.places) == (1, {second: 0})
+    assert nursery.names() == {first, second}
+
+
+async def test_an_understudy_begins_after_the_end_was_told_of(nursery: Nursery) -> None:
+    pool, first, _ = await nursery.rehearsed()
+    told, noted = asyncio.Event(), nursery.note
+
+    async def wait_and_note(name: str) -> None:
+        pool.understudy(())  # what it was there for has ended, and it goes on all the same
+        await told.wait()
+        await noted(name)
+
+    pool._on_exit = wait_and_note  # pyright: ignore[reportPrivateUsage]
+    pool.kill(first)
+    await until(lambda: pool.alive == 0)
+    await asyncio.sleep(0.05)
+    assert nursery.begun() == {first}
+    told.set()
+    await until(lambda: len(nursery.begun()) == 2)
+
+
+async def test_an_understudy_that_is_not_needed_ends_unnoticed(nursery: Nursery) -> None:
+    pool, first, second = await nursery.rehearsed()
+    pool.understudy(())
+    await until(lambda: not nursery.lives(second))
+    assert nursery.lives(first)
+    assert nursery.begun() == {first}
+    assert nursery.gone == []
+
+
+async def test_an_understudy_that_ended_while_it_waited_is_replaced_in_its_turn(nursery: Nursery) -> None:
+    pool, first, second = await nursery.rehearsed()
+    os.kill(nursery.number(second), signal.SIGKILL)
+    pool.kill(first)
+    (third,) = await nursery.signed_in(3) - {first, second}
+    await until(lambda: nursery.begun() == {first, third})
+    assert nursery.gone == [first, second]
+
+
+async def test_an_understudy_goes_when_the_pool_drains(nursery: Nursery) -> None:
+    pool, first, second = await nursery.rehearsed()
+    await pool.drain(PATIENCE)
+    assert not nursery.lives(second)
+    pool.understudy({first})
+    assert nursery.begun() == {first}
+    assert nursery.gone == [first]
+
+
+async def test_an_understudy_goes_when_the_pool_stops(nursery: Nursery) -> None:
+    pool, first, second = await nursery.rehearsed()
+    await pool.stop()
+    assert not nursery.lives(second)
+    assert nursery.gone == [first]
+
+
+async def test_nobody_has_an_understudy_who_is_not_there(nursery: Nursery) -> None:
+    pool = await nursery.open(PUNCTUAL)
+    (first,) = await nursery.signed_in(1)
+    pool.understudy({"w1-stranger"})
+    await asyncio.sleep(0.05)
+    assert nursery.names() == {first}

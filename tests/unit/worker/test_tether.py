@@ -52,6 +52,18 @@ def test_a_worker_ends_when_its_line_is_closed() -> None:
         assert worker.wait(PATIENCE) == 1
 
 
+def test_a_worker_is_given_its_cue_on_its_line() -> None:
+    waiting = TETHERED.replace("tether()", "cue = tether()").replace("time.sleep(3600)", 'cue.wait(); print("begun")')
+    with subprocess.Popen([sys.executable, "-c", waiting], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == b"tied\n"
+        worker.stdin.write(b"\n")
+        worker.stdin.flush()
+        assert worker.stdout.read() == b"begun\n"
+        assert worker.wait(PATIENCE) == 0
+
+
 @pytest.mark.parametrize(
     "frozen",
     [False, pytest.param(True, marks=pytest.mark.skipif(sys.platform != "linux", reason="only Linux can tell it"))],

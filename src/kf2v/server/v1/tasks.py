@@ -1,12 +1,10 @@
 """GET /tasks/{id}, GET /tasks and POST /tasks/{id}/cancel."""
 
-from collections.abc import Callable
-
 from kf2v.admission.keys import Caller, Scope
 from kf2v.clock import Clock
 from kf2v.errors import UnsupportedOperation
+from kf2v.server.desk import Desk
 from kf2v.server.exchange import Exchange, Reply, reply
-from kf2v.server.journal import Journal
 from kf2v.server.reception import Reception
 from kf2v.server.v1.files import VideoLinks
 from kf2v.store import Store
@@ -27,16 +25,14 @@ class Tasks:
         clock: Clock,
         retention: Retention,
         links: VideoLinks,
-        on_end: Callable[[], None],
-        journal: Journal,
+        desk: Desk,
     ) -> None:
         self._reception = reception
         self._store = store
         self._clock = clock
         self._retention = retention
         self._links = links
-        self._on_end = on_end
-        self._journal = journal
+        self._desk = desk
 
     async def query(self, exchange: Exchange) -> Reply:
         """One task; UNKNOWN and HTTP 200 for an id that is unknown, malformed, expired or foreign."""
@@ -63,11 +59,8 @@ class Tasks:
         """End a task that is still PENDING. Raises UnsupportedOperation for any other."""
         caller = await self._reception.caller(exchange, Scope.CANCEL)
         task = await self._visible(exchange.parts["task_id"], caller)
-        if task is None or not await self._store.cancel(task.id, now=self._clock.now()):
+        if task is None or not await self._desk.cancel(task.id):
             raise UnsupportedOperation
-        self._on_end()
-        if (ended := await self._store.get(task.id)) is not None:
-            self._journal.publish(ended)
         return reply(exchange, {})
 
     async def _visible(self, task_id: str, caller: Caller) -> Task | None:
