@@ -12,7 +12,7 @@ import typer
 from kf2v.cli import delivery
 from kf2v.cli.delivery import AsJson, Output, Patience, Quiet
 from kf2v.cli.destination import destination
-from kf2v.cli.target import ApiKeyFile, BaseUrl, DataDir, connected, find_target
+from kf2v.cli.target import Server, asking, connected
 from kf2v.cli.terminal import CommandFailed, give, give_json, say
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ PromptExtend = Annotated[
 ]
 
 
+@asking
 def create(
+    server: Server,
     first: First = None,
     last: Last = None,
     first_frame_url: Annotated[str | None, typer.Option(help="Instead of FIRST.", metavar="URL")] = None,
@@ -51,9 +53,6 @@ def create(
     timeout: Patience = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
-    base_url: BaseUrl = None,
-    api_key_file: ApiKeyFile = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Order a video from a server, wait for it and download it.
 
@@ -65,7 +64,7 @@ def create(
     frames = (_frame("FIRST", first, first_frame_url), _frame("LAST", last, last_frame_url))
     if not asynchronous:
         destination(output, "task.mp4")
-    target = find_target(base_url, api_key_file, data_dir)
+    target = server.target()
     with connected(target) as client:
         first_url, last_url = (
             _upload(client, frame, role, model) if isinstance(frame, Path) else frame

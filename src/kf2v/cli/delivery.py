@@ -21,7 +21,7 @@ Output = Annotated[
     typer.Option("--output", "-o", help="The video file, or a directory for it [default: <task id>.mp4]."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object with the API's field names.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, with the API's field names.")]
 Patience = Annotated[float | None, typer.Option("--timeout", min=0, help="Seconds to wait; the task goes on after.")]
 
 

@@ -9,12 +9,14 @@ import typer
 
 from kf2v.cli.create import MODEL, Model, Resolution, Seed, local_file
 from kf2v.cli.delivery import AsJson
-from kf2v.cli.target import ApiKeyFile, BaseUrl, DataDir, connected, find_target
+from kf2v.cli.target import Server, asking, connected
 from kf2v.cli.terminal import CommandFailed, give, give_json
 from kf2v.cli.usage import cost
 
 
+@asking
 def estimate(
+    server: Server,
     first: Annotated[str | None, typer.Argument(metavar="FIRST", help="First frame: a file or a URL.")] = None,
     width: Annotated[int | None, typer.Option(help="Of the first frame, instead of FIRST.")] = None,
     height: Annotated[int | None, typer.Option(help="Likewise.")] = None,
@@ -22,16 +24,13 @@ def estimate(
     resolution: Resolution = None,
     seed: Seed = None,
     as_json: AsJson = False,
-    base_url: BaseUrl = None,
-    api_key_file: ApiKeyFile = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Ask a server how large a video will be, what it will cost and how long it will take. Orders nothing."""
     if (first is None) == (width is None) or (width is None) != (height is None):
         raise CommandFailed("Usage", "name the first frame, or its --width and --height")
     frame = {"width": width, "height": height} if first is None else {"first_frame_url": _url(first)}
     parameters = {name: value for name, value in (("resolution", resolution), ("seed", seed)) if value is not None}
-    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+    with server.connected() as client:
         body = {"model": model, "input": frame, "parameters": parameters}
         answer = client.own_object("POST", "estimate", json=body)
     if as_json:

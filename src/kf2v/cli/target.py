@@ -6,12 +6,14 @@ the data directory's own key to this machine, the one in ``~/.dashscope`` to Ali
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec
 from urllib.parse import quote, urlsplit
 
 import typer
@@ -38,7 +40,7 @@ ApiKeyFile = Annotated[
     typer.Option("--api-key-file", help="A file with the API key [env: DASHSCOPE_API_KEY, KF2V_API_KEY]."),
 ]
 
-__all__ = ["ApiKeyFile", "BaseUrl", "DataDir", "Target", "connected", "find_target", "key_of_owner", "local_base_url"]
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,39 @@ class Target:
     api_key: str = field(repr=False)
     #: seconds between polls: a neighbour is asked often, others as often as the vendor's limits allow
     pace: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """The server that the flags of a command name; every field is one of its options."""
+
+    base_url: BaseUrl = None
+    api_key_file: ApiKeyFile = None
+    data_dir: DataDir = None
+
+    def target(self) -> Target:
+        """Raises CommandFailed if there is no key, or none that can be sent."""
+        return find_target(self.base_url, self.api_key_file, self.data_dir)
+
+    def connected(self) -> AbstractContextManager[DashScope]:
+        """A client of it; see ``connected``."""
+        return connected(self.target())
+
+
+def asking(command: Callable[Concatenate[Server, P], None]) -> Callable[..., None]:
+    """``command`` as Typer gets it: with the options of ``Server`` after its own, from which its first argument is made.
+
+    So these options stand in one place, and mean the same in every command that talks to a server.
+    """
+    server, *own = inspect.signature(command, eval_str=True).parameters.values()
+    options = inspect.signature(Server, eval_str=True).parameters
+
+    @wraps(command)
+    def with_options(**given: Any) -> None:
+        command(**{server.name: Server(**{name: given.pop(name) for name in options})}, **given)
+
+    vars(with_options)["__signature__"] = inspect.Signature([*own, *options.values()])
+    return with_options
 
 
 def find_target(

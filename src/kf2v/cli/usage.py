@@ -7,14 +7,16 @@ from typing import Annotated, Any
 import typer
 
 from kf2v.cli.delivery import AsJson
-from kf2v.cli.target import ApiKeyFile, BaseUrl, DataDir, connected, find_target
+from kf2v.cli.target import Server, asking, connected
 from kf2v.cli.terminal import CommandFailed, give_bytes, give_json, give_table, say
 
 #: as its server spells everybody's account
 ALL = "*"
 
 
+@asking
 def usage(
+    server: Server,
     by: Annotated[
         str,
         typer.Option(help="Any of day, account, key, workspace, region, model, engine, resolution; commas between."),
@@ -25,9 +27,6 @@ def usage(
     all_accounts: Annotated[bool, typer.Option("--all-accounts", help="Of all of them; likewise.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values, without totals.")] = False,
     as_json: AsJson = False,
-    base_url: BaseUrl = None,
-    api_key_file: ApiKeyFile = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Show what an account used: videos, seconds, and what they would have cost in the cloud.
 
@@ -40,7 +39,7 @@ def usage(
         raise CommandFailed("Usage", "--csv and --json cannot both be meant")
     asked = {"group_by": by, "since": since, "until": until, "account": ALL if all_accounts else account}
     query = {name: value for name, value in asked.items() if value is not None}
-    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+    with server.connected() as client:
         if as_csv:
             give_bytes(client.own("GET", "usage", params=query | {"format": "csv"}))
             return
