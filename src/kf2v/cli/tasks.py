@@ -13,7 +13,7 @@ from kf2v.cli.delivery import AsJson, Output, Patience, Quiet
 from kf2v.cli.destination import destination
 from kf2v.cli.help import help_alone
 from kf2v.cli.target import Server, asking, connected, segment
-from kf2v.cli.terminal import give, give_json, give_table, say
+from kf2v.cli.terminal import Yes, confirm, give, give_json, give_table, say
 
 app = typer.Typer(
     help="List, inspect, follow, await, download, cancel, keep and delete tasks.",
@@ -152,7 +152,7 @@ def show(
 @asking
 def watch(
     server: Server,
-    task_id: Annotated[str | None, typer.Argument(metavar="[TASK_ID]")] = None,
+    task_id: Annotated[str | None, typer.Argument(metavar="TASK_ID")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Print what happens to all tasks of the account, or to one until it has ended, line by line. Ctrl-C ends it."""
@@ -183,9 +183,12 @@ def keep(
 def delete(
     server: Server,
     task_id: TaskId,
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Forget a task that has ended, and all its files, now; print its id. Of a kf2v server only."""
+    """Forget a task that has ended, and all its files, now; print its id. Asks first on a terminal. Of a kf2v server
+    only."""
+    confirm(f"Delete task {task_id} and its video?", f"task {task_id} is still there", yes=yes)
     with server.connected() as client:
         answer = client.own_object("DELETE", _own(task_id))
     give_json(answer) if as_json else give(task_id)

@@ -6,7 +6,9 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
+
+import typer
 
 from kf2v.cli.exits import Exit, exit_of_error
 from kf2v.cli.fixes import fix_of
@@ -36,6 +38,16 @@ class CommandFailed(Exception):
         #: ``task_id`` and ``task_status`` where there is a task
         self.task = dict(task or {})
         super().__init__(f"{code}: {message}")
+
+
+Label = Annotated[str | None, typer.Option("--label", help="A name to tell it by.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def confirm(question: str, otherwise: str, *, yes: bool) -> None:
+    """Ask on a terminal, unless it was said beforehand. Raises CommandFailed, saying how it is ``otherwise``."""
+    if not yes and sys.stdin.isatty() and not typer.confirm(question, err=True):
+        raise CommandFailed("NotConfirmed", otherwise, fix="")
 
 
 def give(text: str) -> None:

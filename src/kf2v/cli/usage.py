@@ -6,12 +6,10 @@ from typing import Annotated, Any
 
 import typer
 
+from kf2v.cli.accounts import Account, AllAccounts, whose
 from kf2v.cli.delivery import AsJson
 from kf2v.cli.target import Server, asking, connected
 from kf2v.cli.terminal import CommandFailed, give_bytes, give_json, give_table, say
-
-#: as its server spells everybody's account
-ALL = "*"
 
 
 @asking
@@ -23,8 +21,8 @@ def usage(
     ] = "day,model,resolution",
     since: Annotated[str | None, typer.Option(help="From this day on, YYYY-MM-DD in UTC+8.")] = None,
     until: Annotated[str | None, typer.Option(help="Up to and including this day.")] = None,
-    account: Annotated[str | None, typer.Option(help="Of this account; needs a key with the scope admin.")] = None,
-    all_accounts: Annotated[bool, typer.Option("--all-accounts", help="Of all of them; likewise.")] = False,
+    account: Account = None,
+    all_accounts: AllAccounts = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values, without totals.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -33,12 +31,11 @@ def usage(
     Videos that failed or were called off cost nothing. A dash stands where no price is known, a plus behind a sum of
     which a part has none.
     """
-    if account and all_accounts:
-        raise CommandFailed("Usage", "--account and --all-accounts cannot both be meant")
     if as_csv and as_json:
         raise CommandFailed("Usage", "--csv and --json cannot both be meant")
-    asked = {"group_by": by, "since": since, "until": until, "account": ALL if all_accounts else account}
+    asked = {"group_by": by, "since": since, "until": until}
     query = {name: value for name, value in asked.items() if value is not None}
+    query |= whose(account, everybody=all_accounts)
     with server.connected() as client:
         if as_csv:
             give_bytes(client.own("GET", "usage", params=query | {"format": "csv"}))
