@@ -8,6 +8,7 @@ import typer
 
 from kf2v.cli import (
     bench,
+    chain,
     completion,
     config,
     create,
@@ -15,6 +16,7 @@ from kf2v.cli import (
     env,
     estimate,
     help,
+    house,
     inspect,
     keys,
     models,
@@ -24,6 +26,7 @@ from kf2v.cli import (
     serve,
     tasks,
     usage,
+    validate,
     webhooks,
     worker,
     workspaces,
@@ -63,12 +66,22 @@ def root(
     help.help_alone(context)
 
 
-for command in (run.run, serve.serve, create.create, estimate.estimate, inspect.inspect, rewrite.rewrite):
+for command in (
+    run.run,
+    serve.serve,
+    create.create,
+    chain.chain,
+    estimate.estimate,
+    validate.validate,
+    inspect.inspect,
+    rewrite.rewrite,
+):
     app.command()(command)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(keys.app, name="keys")
 app.add_typer(workspaces.app, name="workspaces")
-app.command()(usage.usage)
+for command in (usage.usage, house.engines, house.ps):
+    app.command()(command)
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(models.app, name="models")
 app.add_typer(moderation.app, name="moderation")

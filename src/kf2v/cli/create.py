@@ -41,6 +41,7 @@ def create(
     last: Last = None,
     first_frame_url: Annotated[str | None, typer.Option(help="Instead of FIRST.", metavar="URL")] = None,
     last_frame_url: Annotated[str | None, typer.Option(help="Instead of LAST.", metavar="URL")] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="End with FIRST: a video without an end.")] = False,
     prompt: Prompt = None,
     negative_prompt: NegativePrompt = None,
     model: Model = MODEL,
@@ -61,15 +62,16 @@ def create(
     """
     from kf2v.net.dashscope import Request
 
-    frames = (_frame("FIRST", first, first_frame_url), _frame("LAST", last, last_frame_url))
+    if loop and (last or last_frame_url):
+        raise CommandFailed("Usage", "a loop ends with its first frame, so there is no LAST")
+    first_frame = _frame("FIRST", first, first_frame_url)
+    last_frame = first_frame if loop else _frame("LAST", last, last_frame_url)
     if not asynchronous:
         destination(output, "task.mp4")
     target = server.target()
     with connected(target) as client:
-        first_url, last_url = (
-            _upload(client, frame, role, model) if isinstance(frame, Path) else frame
-            for role, frame in zip(("first_frame", "last_frame"), frames, strict=True)
-        )
+        first_url = upload(client, first_frame, "first_frame", model)
+        last_url = first_url if loop else upload(client, last_frame, "last_frame", model)
         standing = client.create(
             Request(
                 model=model,
@@ -97,9 +99,12 @@ def _frame(name: str, positional: str | None, option: str | None) -> Path | str:
     given = positional or option
     if not given or (positional and option):
         raise CommandFailed("Usage", f"name the frame {name} once, as a file or a URL")
-    if given.startswith(("http://", "https://", "oss://", "data:")):
-        return given
-    return local_file(given)
+    return file_or_url(given)
+
+
+def file_or_url(given: str) -> Path | str:
+    """A file to upload, or a URL to pass on. Raises CommandFailed if it is neither."""
+    return given if given.startswith(("http://", "https://", "oss://", "data:")) else local_file(given)
 
 
 def local_file(given: str) -> Path:
@@ -110,8 +115,14 @@ def local_file(given: str) -> Path:
     return path
 
 
-def _upload(client: DashScope, file: Path, role: str, model: str) -> str:
-    """Under a name of our own: the file's may tell more than a server needs to know, or be the same for both."""
+def upload(client: DashScope, frame: Path | str, role: str, model: str) -> str:
+    """The URL of a frame, once a file is where the server can read it.
+
+    Under a name of our own: the file's may tell more than a server needs to know, or be the same for both.
+    """
+    if isinstance(frame, str):
+        return frame
+    file = frame
     kind = mimetypes.guess_type(file.name)[0] or ""
     suffix = file.suffix.lower() if kind.startswith("image/") else ""
     try:

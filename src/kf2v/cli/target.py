@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote, urlsplit
 
 import typer
@@ -39,8 +39,6 @@ ApiKeyFile = Annotated[
     Path | None,
     typer.Option("--api-key-file", help="A file with the API key [env: DASHSCOPE_API_KEY, KF2V_API_KEY]."),
 ]
-
-P = ParamSpec("P")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,17 +69,17 @@ class Server:
         return connected(self.target())
 
 
-def asking(command: Callable[Concatenate[Server, P], None]) -> Callable[..., None]:
-    """``command`` as Typer gets it: with the options of ``Server`` after its own, from which its first argument is made.
+def asking(command: Callable[..., None]) -> Callable[..., None]:
+    """``command`` as Typer gets it: its first argument, a ``Server``, is made from options that follow its own.
 
     So these options stand in one place, and mean the same in every command that talks to a server.
     """
-    server, *own = inspect.signature(command, eval_str=True).parameters.values()
+    _, *own = inspect.signature(command, eval_str=True).parameters.values()
     options = inspect.signature(Server, eval_str=True).parameters
 
     @wraps(command)
     def with_options(**given: Any) -> None:
-        command(**{server.name: Server(**{name: given.pop(name) for name in options})}, **given)
+        command(Server(**{name: given.pop(name) for name in options}), **given)
 
     vars(with_options)["__signature__"] = inspect.Signature([*own, *options.values()])
     return with_options

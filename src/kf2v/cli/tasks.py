@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from kf2v.cli import delivery, following
 from kf2v.cli.delivery import AsJson, Output, Patience, Quiet
-from kf2v.cli.destination import destination
+from kf2v.cli.destination import destination, whole_file
 from kf2v.cli.help import help_alone
 from kf2v.cli.target import Server, asking, connected, segment
-from kf2v.cli.terminal import Yes, confirm, give, give_json, give_table, say
+from kf2v.cli.terminal import Yes, confirm, give, give_json, give_path, give_table, say
 
 app = typer.Typer(
     help="List, inspect, follow, await, download, cancel, keep and delete tasks.",
@@ -108,6 +109,24 @@ def download(
     with server.connected() as client:
         standing = delivery.succeeded(client.get(task_id))
         delivery.deliver(client, standing, output, quiet=quiet, as_json=as_json)
+
+
+@app.command()
+@asking
+def frame(
+    server: Server,
+    task_id: TaskId,
+    number: Annotated[str, typer.Argument(metavar="FRAME", help="0 to 149, first or last.")] = "last",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The PNG file, or a directory for it [default: <task id>-FRAME.png]."),
+    ] = None,
+) -> None:
+    """Download one frame of a finished video, without loss, and print the path. Of a kf2v server only."""
+    path = destination(output, f"{task_id}-{number}.png")
+    with server.connected() as client, whole_file(path) as part:
+        part.write_bytes(client.own("GET", f"{_own(task_id)}/frames/{segment(number)}.png"))
+    give_path(path)
 
 
 @app.command()

@@ -28,15 +28,15 @@ class CommandFailed(Exception):
         exit: Exit | None = None,
         fix: str | None = None,
         request_id: str = "",
-        task: Mapping[str, str] | None = None,
+        beside: Mapping[str, object] | None = None,
     ) -> None:
         self.code = code
         self.message = message
         self.exit = exit_of_error(code) if exit is None else exit
         self.fix = fix_of(code) if fix is None else fix
         self.request_id = request_id
-        #: ``task_id`` and ``task_status`` where there is a task
-        self.task = dict(task or {})
+        #: further members of the JSON object, as ``task_id`` and ``task_status`` where there is a task
+        self.beside = dict(beside or {})
         super().__init__(f"{code}: {message}")
 
 
@@ -98,7 +98,7 @@ def complain(failed: CommandFailed, *, as_json: bool) -> None:
             say(f"request_id: {failed.request_id}")
         return
     told = {"code": failed.code, "message": failed.message, "request_id": failed.request_id, "fix": failed.fix}
-    sys.stderr.write(json.dumps({**{k: v for k, v in told.items() if v}, **failed.task}, ensure_ascii=False) + "\n")
+    sys.stderr.write(json.dumps({**{k: v for k, v in told.items() if v}, **failed.beside}, ensure_ascii=False) + "\n")
 
 
 def printable(text: str) -> str:

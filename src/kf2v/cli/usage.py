@@ -8,7 +8,7 @@ import typer
 
 from kf2v.cli.accounts import Account, AllAccounts, whose
 from kf2v.cli.delivery import AsJson
-from kf2v.cli.target import Server, asking, connected
+from kf2v.cli.target import Server, asking
 from kf2v.cli.terminal import CommandFailed, give_bytes, give_json, give_table, say
 
 

@@ -11,7 +11,7 @@ from kf2v.cli.accounts import Account, AllAccounts, whose
 from kf2v.cli.delivery import AsJson
 from kf2v.cli.exits import Exit
 from kf2v.cli.help import help_alone
-from kf2v.cli.target import Server, asking, connected, segment
+from kf2v.cli.target import Server, asking, segment
 from kf2v.cli.terminal import CommandFailed, Label, Yes, confirm, give, give_json, give_table, say
 
 app = typer.Typer(

@@ -23,8 +23,8 @@ GROUPS: Mapping[str, Callable[[UsageLine], str]] = {
     "resolution": lambda line: line.resolution,
 }
 
-#: where a spreadsheet may see a cell begin, and a formula in it (OWASP, "CSV Injection"): Excel parts cells at semicolons
-#: where the decimal sign is a comma, whatever the quotes say, and the wide signs compute in East Asia
+#: where a spreadsheet may see a cell begin, and a formula in it (OWASP, "CSV Injection"): Excel parts cells at
+#: semicolons where the decimal sign is a comma, whatever the quotes say, and the wide signs compute in East Asia
 _FORMULA = re.compile(r"""((?:^|[,;\t\r\n"])\s*)(?=[=+\-@＝＋－＠])""")
 #: by which Excel knows UTF-8; without it names in Chinese are read as the machine's old encoding
 _MARK = "\ufeff"

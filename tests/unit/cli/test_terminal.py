@@ -44,7 +44,7 @@ def test_a_complaint_has_code_fix_and_request_id(capsys: pytest.CaptureFixture[s
 
 
 def test_a_complaint_as_json_is_one_object_without_empty_members(capsys: pytest.CaptureFixture[str]) -> None:
-    complain(CommandFailed("TaskCanceled", "gone", exit=Exit.GONE, task={"task_id": "t"}), as_json=True)
+    complain(CommandFailed("TaskCanceled", "gone", exit=Exit.GONE, beside={"task_id": "t"}), as_json=True)
     out, err = capsys.readouterr()
     assert out == ""
     assert json.loads(err) == {"code": "TaskCanceled", "message": "gone", "task_id": "t"}

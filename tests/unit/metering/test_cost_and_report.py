@@ -141,7 +141,9 @@ def test_no_name_becomes_a_formula_in_a_sheet_whatever_parts_its_cells(begin: st
     assert row[0] == f"{begin}'{formula}"
 
 
-@pytest.mark.parametrize("name", ['a "quoted" name', "commas, many", "two\nlines", "中文", "team-a", "a@b.example", "1 = 1"])
+@pytest.mark.parametrize(
+    "name", ['a "quoted" name', "commas, many", "two\nlines", "中文", "team-a", "a@b.example", "1 = 1"]
+)
 def test_a_name_comes_back_from_a_sheet_as_it_is(name: str) -> None:
     _, row = sheet(as_csv(report([line(account=name)], ["account"])))
     assert row[0] == name

@@ -126,7 +126,10 @@ def test_workspaces_are_made_listed_and_deleted(house: House, manager: str, admi
     assert drawn.startswith("llm-")
     own = house.call("GET", SPACES, key=manager).json()["workspaces"]
     assert [row["id"] for row in own] == ["llm-1"]
-    assert {row["id"] for row in house.call("GET", f"{SPACES}?account=*", key=admin).json()["workspaces"]} == {"llm-1", drawn}
+    assert {row["id"] for row in house.call("GET", f"{SPACES}?account=*", key=admin).json()["workspaces"]} == {
+        "llm-1",
+        drawn,
+    }
     assert house.call("DELETE", f"{SPACES}/{drawn}", key=manager).status_code == 404
     assert house.call("DELETE", f"{SPACES}/llm-1", key=manager).status_code == 200
     assert house.call("DELETE", f"{SPACES}/llm-1", key=manager).status_code == 404

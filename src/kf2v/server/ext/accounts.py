@@ -1,5 +1,8 @@
-"""What ``account`` means wherever a call of ours takes it: without it the caller's own, ``*`` where things are listed is
-everybody's, and anything but the own needs the scope ``admin``."""
+"""What ``account`` means wherever a call of ours takes it.
+
+Without it, it is the caller's own; where things are listed, ``*`` is everybody's. All but the own needs the scope
+``admin``.
+"""
 
 from kf2v.admission.grants import EVERYBODY, checked_account
 from kf2v.admission.keys import Caller, Scope
