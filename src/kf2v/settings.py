@@ -349,6 +349,11 @@ class Settings(BaseSettings):
         What an owner adds to requests of his own may hold secrets of any shape, so of that only the names are shown.
         """
         values = self.model_dump(mode="json") | {"rewrite_extra": sorted(self.rewrite_extra)}
+        values |= {
+            name: sorted(map(str, cast("frozenset[str]", value)))
+            for name, value in self
+            if isinstance(value, frozenset)
+        }
         return {name: starred(value) for name, value in sorted(values.items())}
 
     @field_validator("*")

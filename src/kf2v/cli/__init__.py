@@ -1,5 +1,6 @@
 """Doors for hands: one file per command. Nothing heavy is imported until a command needs it."""
 
+import io
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -99,7 +100,7 @@ def dispatch(arguments: Sequence[str]) -> int:
         code = app(args=list(arguments), prog_name="kf2v", standalone_mode=False)
         return code if isinstance(code, int) else Exit.OK
     except typer.TyperException as error:
-        failed = CommandFailed("Usage", error.format_message(), fix="kf2v --help")
+        failed = CommandFailed("Usage", error.format_message(), fix=_help_of(error))
     except typer.Abort:
         failed = CommandFailed("NotConfirmed", "aborted")
     except CommandFailed as error:
@@ -108,6 +109,15 @@ def dispatch(arguments: Sequence[str]) -> int:
     return failed.exit
 
 
+def _help_of(error: typer.TyperException) -> str:
+    """Of the command that was misused."""
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path if context else 'kf2v'} --help"
+
+
 def main() -> None:
     """The ``kf2v`` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without Chinese is told Chinese all the same
     sys.exit(dispatch(sys.argv[1:]))

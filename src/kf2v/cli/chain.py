@@ -14,6 +14,7 @@ import typer
 from kf2v.cli import delivery
 from kf2v.cli.create import (
     MODEL,
+    Asynchronous,
     Model,
     NegativePrompt,
     PromptExtend,
@@ -66,7 +67,7 @@ def chain(
     watermark: Watermark = None,
     prompt_extend: PromptExtend = None,
     output: Directory = Path(),
-    asynchronous: Annotated[bool, typer.Option("--async", help="Print the tasks' ids and do not wait.")] = False,
+    asynchronous: Asynchronous = False,
     timeout: Patience = None,
     idempotency_key: Once = None,
     as_json: AsJson = False,

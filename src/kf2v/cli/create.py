@@ -34,6 +34,9 @@ PromptExtend = Annotated[
 ]
 
 
+Asynchronous = Annotated[bool, typer.Option("--async", help="Print what is ordered, as task ids, and do not wait.")]
+
+
 @asking
 def create(
     server: Server,
@@ -50,7 +53,7 @@ def create(
     watermark: Watermark = None,
     prompt_extend: PromptExtend = None,
     output: Output = None,
-    asynchronous: Annotated[bool, typer.Option("--async", help="Print the task id and do not wait.")] = False,
+    asynchronous: Asynchronous = False,
     timeout: Patience = None,
     as_json: AsJson = False,
     quiet: Quiet = False,

@@ -152,9 +152,26 @@ def _given_url(flag: str | None, environment: Mapping[str, str]) -> str | None:
     url = next(filter(None, (flag, *(environment.get(name) for name in names))), "").strip().rstrip("/")
     if not url:
         return None
-    if not url.startswith(("http://", "https://")):
-        raise CommandFailed("Usage", f"the base URL should start with http:// or https://, but got {url!r}")
+    if flaw := _flaw(url):
+        from kf2v.settings import starred
+
+        raise CommandFailed("Usage", f"the base URL should {flaw}, but got {starred(url)!r}")
     return url if url.endswith(API) else url + API
+
+
+def _flaw(url: str) -> str | None:
+    """What a base URL should do and ``url`` does not; None if it can be asked."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https"):
+            return "start with http:// or https://"
+        if not parts.hostname or parts.port == 0:
+            return "name a host, as http://127.0.0.1:8000 does"
+    except ValueError:
+        return "name a host, as http://127.0.0.1:8000 does"
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        return "end with its path and hold no user and no password: what is sent is the API key"
+    return None
 
 
 def _given_key(environment: Mapping[str, str]) -> str | None:

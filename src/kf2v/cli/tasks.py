@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,8 +75,7 @@ def get(
         return
     output: dict[str, Any] = standing.answer["output"]
     usage: dict[str, Any] = standing.answer.get("usage") or {}
-    for name, value in (*output.items(), *usage.items()):
-        give(f"{name}: {value}")
+    _give_members({**output, **usage})
 
 
 @app.command()
@@ -161,8 +161,7 @@ def show(
         return
     task: dict[str, Any] = answer.get("task") or {}
     log: list[dict[str, Any]] = task.pop("log", None) or []
-    for name, value in task.items():
-        give(f"{name}: {value}")
+    _give_members(task)
     for line in log:
         give(f"{line.get('time')}  {line.get('text')}")
 
@@ -211,6 +210,12 @@ def delete(
     with server.connected() as client:
         answer = client.own_object("DELETE", _own(task_id))
     give_json(answer) if as_json else give(task_id)
+
+
+def _give_members(told: Mapping[str, Any]) -> None:
+    """One a line; what is no text as JSON has it."""
+    for name, value in told.items():
+        give(f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
 
 
 def _own(task_id: str) -> str:

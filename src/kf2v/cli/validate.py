@@ -9,7 +9,7 @@ import typer
 from kf2v.cli.create import MODEL, Model, NegativePrompt, Prompt, PromptExtend, Resolution, Seed, Watermark
 from kf2v.cli.delivery import AsJson
 from kf2v.cli.estimate import inline
-from kf2v.cli.exits import exit_of_error
+from kf2v.cli.exits import Exit, exit_of_error
 from kf2v.cli.target import Server, asking
 from kf2v.cli.terminal import CommandFailed, give, give_json
 
@@ -33,8 +33,8 @@ def validate(
 ) -> None:
     """Ask a server for all that is wrong with an order.
 
-    Of a kf2v server only. Frames are looked at as a task would; nothing is ordered. Exits with what the first mistake
-    would make `kf2v create` exit with.
+    Of a kf2v server only. Frames are looked at as a task would; nothing is ordered. Exits with 2 if anything is wrong,
+    with 10 if it is moderation that objects.
     """
     from kf2v.net.dashscope import Refused, Request
 
@@ -70,7 +70,7 @@ def _all(error: Refused, *, as_json: bool) -> CommandFailed:
     return CommandFailed(
         error.code,
         error.message if as_json else "\n".join([error.message, *others]),
-        exit=exit_of_error(error.code, error.status),
+        exit=Exit.MODERATION if exit_of_error(error.code) is Exit.MODERATION else Exit.USAGE,
         request_id=error.request_id,
         beside={"mistakes": mistakes},
     )

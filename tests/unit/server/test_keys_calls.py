@@ -75,6 +75,28 @@ def test_who_may_everything_sees_and_makes_keys_of_every_account(house: House, a
     assert house.call("POST", f"{KEYS}/{made['id']}/revoke", key=admin).status_code == 200
 
 
+@pytest.mark.parametrize("path", [KEYS, SPACES, "/kf2v/v1/webhooks", "/kf2v/v1/deliveries", "/kf2v/v1/usage"])
+def test_account_means_the_same_wherever_it_is_asked(house: House, manager: str, admin: str, path: str) -> None:
+    def told(query: str, key: str) -> Any:
+        answer = house.call("GET", f"{path}{query}", key=key)
+        return {n: v for n, v in answer.json().items() if n != "request_id"} if answer.status_code == 200 else None
+
+    house.call("POST", SPACES, key=manager)
+    for key, own in ((manager, "mine"), (admin, "owner")):
+        assert told("", key) == told("?account=", key) == told(f"?account={own}", key) is not None
+    for query in ("?account=*", "?account=theirs", "?account=nobody"):
+        assert told(query, manager) is None
+        assert told(query, admin) is not None
+    assert house.call("GET", f"{path}?account={'x' * 65}", key=admin).status_code == 400
+
+
+@pytest.mark.parametrize("path", [KEYS, SPACES, "/kf2v/v1/webhooks"])
+def test_nothing_is_made_for_everybody(house: House, admin: str, path: str) -> None:
+    url = {"url": "https://h.example/"} if path.endswith("webhooks") else {}
+    answer = house.call("POST", path, key=admin, json={"account": "*"} | url)
+    assert (answer.status_code, answer.json()["code"]) == (400, "InvalidParameter")
+
+
 def test_a_key_is_changed_rotated_switched_and_revoked(house: House, manager: str) -> None:
     made = make(house, manager)
     path, secret = f"{KEYS}/{made['id']}", made["key"]
