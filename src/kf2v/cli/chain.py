@@ -114,7 +114,7 @@ def order(
     """The answer that names all parts. What is refused in the middle for the moment is asked for again under the same
     ``key``, so that no part is ordered twice.
 
-    Raises RemoteError if nothing is ordered, and CommandFailed if a part of it is, saying which and how to go on.
+    Raises RemoteError if nothing is ordered, and CommandFailed if a part of it is, or may be, saying how to go on.
     """
     from kf2v.net.dashscope import RemoteError
 
