@@ -118,23 +118,40 @@ def order(
     """
     from kf2v.net.dashscope import RemoteError
 
-    while True:
-        try:
-            return client.own_object("POST", "chains", json=body, headers={"Idempotency-Key": key})
-        except RemoteError as error:
-            made = [str(task["task_id"]) for task in error.answer.get("tasks") or ()]
-            if not made and not error.doubtful:
-                raise
-            pause = _pause(error)
-            if not made or pause is None or (deadline is not None and time.monotonic() + pause > deadline):
-                raise _stopped(error, made, body["input"]["frames"], key=key, parts=parts) from error
-            say(f"part {len(made) + 1} of {parts} is refused for now, {error.code}; again in {pause:g} s")
+    again = shlex.join(["kf2v", "chain", "--idempotency-key", key, *body["input"]["frames"]])
+    fix = f"to order the rest within 24 hours, with the same options but --loop: {again}"
+    made: list[str] = []
+    try:
+        while True:
             try:
+                return client.own_object("POST", "chains", json=body, headers={"Idempotency-Key": key})
+            except RemoteError as error:
+                made = [str(task["task_id"]) for task in error.answer.get("tasks") or ()]
+                if not made and not error.doubtful:
+                    raise
+                pause = _pause(error)
+                if not made or pause is None or (deadline is not None and time.monotonic() + pause > deadline):
+                    raise CommandFailed(
+                        error.code,
+                        f"{error.message} {_ordered(made, parts)}",
+                        exit=exit_of_error(error.code, error.status),
+                        fix=fix,
+                        request_id=error.request_id,
+                        beside={"tasks": made, "idempotency_key": key},
+                    ) from error
+                say(f"part {len(made) + 1} of {parts} is refused for now, {error.code}; again in {pause:g} s")
                 sleep(pause)
-            except KeyboardInterrupt:
-                stopped = _stopped(error, made, body["input"]["frames"], key=key, parts=parts)
-                stopped.exit = Exit.INTERRUPTED
-                raise stopped from None
+    except KeyboardInterrupt:
+        beside = {"tasks": made, "idempotency_key": key}
+        raise CommandFailed(
+            "Interrupted", _ordered(made, parts), exit=Exit.INTERRUPTED, fix=fix, beside=beside
+        ) from None
+
+
+def _ordered(made: Sequence[str], parts: int) -> str:
+    if made:
+        return f"{len(made)} of {parts} parts are ordered and continue: {' '.join(made)}"
+    return "some parts may be ordered: kf2v tasks list"
 
 
 def _pause(error: RemoteError) -> float | None:
@@ -145,22 +162,6 @@ def _pause(error: RemoteError) -> float | None:
         return None
     pause = PAUSE if error.retry_after is None else error.retry_after
     return pause if pause <= WORTH_WAITING else None
-
-
-def _stopped(error: RemoteError, made: Sequence[str], frames: Sequence[str], *, key: str, parts: int) -> CommandFailed:
-    if made:
-        there = f"{len(made)} of {parts} parts are ordered and continue: {' '.join(made)}"
-    else:
-        there = "some parts may be ordered: kf2v tasks list"
-    again = shlex.join(["kf2v", "chain", "--idempotency-key", key, *frames])
-    return CommandFailed(
-        error.code,
-        f"{error.message} {there}",
-        exit=exit_of_error(error.code, error.status),
-        fix=f"to order the rest within 24 hours, with the same options: {again}",
-        request_id=error.request_id,
-        beside={"tasks": list(made), "idempotency_key": key},
-    )
 
 
 def _parts(frames: Sequence[object], prompts: Sequence[str]) -> int:

@@ -9,6 +9,9 @@ import pytest
 
 from endpoint import VIDEO, Answer, Endpoint
 from kf2v.cli import chain
+from kf2v.cli.exits import Exit
+from kf2v.cli.terminal import CommandFailed
+from kf2v.net.dashscope import DashScope, Refused
 
 Kf2v = Callable[..., Any]
 
@@ -145,3 +148,23 @@ def test_patience_that_ends_names_all_parts_that_go_on(kf2v: Kf2v, pointed: Endp
 def test_a_chain_that_cannot_be_is_not_asked_for(kf2v: Kf2v, pointed: Endpoint, words: tuple[str, ...]) -> None:
     assert kf2v("chain", *words).code == 2
     assert not pointed.asked
+
+
+@pytest.mark.parametrize(("made", "told"), [([], "some parts may be ordered"), (TASKS[:1], "task-1")])
+def test_an_interruption_while_ordering_says_what_may_be_ordered(made: list[dict[str, str]], told: str) -> None:
+    class Interrupted(DashScope):
+        """Ctrl-C comes while the first answer, or the one after a refusal, is waited for."""
+
+        refusals = bool(made)
+
+        def own_object(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+            if self.refusals:
+                self.refusals = False
+                raise Refused("ModelUnavailable", "Not now.", status=503, retry_after=0.0, answer={"tasks": made})
+            raise KeyboardInterrupt
+
+    with Interrupted("http://127.0.0.1:9/api/v1", "sk-x") as client, pytest.raises(CommandFailed) as failed:
+        chain.order(client, {"input": {"frames": list(URLS)}}, key="my-film", parts=2)
+    assert failed.value.exit is Exit.INTERRUPTED
+    assert told in failed.value.message
+    assert "--idempotency-key my-film" in failed.value.fix
