@@ -45,8 +45,10 @@ FILES = (Path("kf2v.toml"), Path(platformdirs.user_config_dir("kf2v")) / "config
 #: keys of others that workers ask with
 ASKED_WITH = ("rewrite_api_key", "moderation_api_key", "remote_api_key")
 
-#: who asks, and his password, in a URL
-_PASSWORD = re.compile(r"//[^/@]*@")
+#: who asks, and his password, in a URL; a sign in it that should have been escaped must not show the rest of it
+_PASSWORD = re.compile(r"//[^?#]*@")
+#: values after a question mark, whatever they are called: no list of names for keys would be whole
+_QUERY = re.compile(r"(?<=[?&#])([^=&#]+=)?[^&#]+")
 #: what can travel in a header after ``Bearer``, or nothing
 _TOKEN = re.compile(r"[!-~]*")
 
@@ -55,6 +57,17 @@ _LONGEST = 1e9
 
 #: addresses that mean every interface, and the one by which this machine reaches itself
 LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  looked up, not bound
+
+
+def starred(value: object) -> object:
+    """``value``, and if it is a URL, without what only its owner should read: a user with his password, and the values
+    in its query.
+
+    Text around a URL may lose something too; a secret is never left because of what stands beside it.
+    """
+    if not isinstance(value, str) or "//" not in value:
+        return value
+    return _PASSWORD.sub("//***@", _QUERY.sub(r"\1***", value))
 
 
 class WanLora(BaseModel):
@@ -336,15 +349,17 @@ class Settings(BaseSettings):
         return {f"KF2V_{name.upper()}": _as_variable(value) for name, value in values.items()}
 
     def shown(self) -> dict[str, object]:
-        """These settings for their owner's eyes, elsewhere than on this machine: secrets are starred.
+        """These settings to look at and to show around: secrets are starred, those within URLs too.
 
         What an owner adds to requests of his own may hold secrets of any shape, so of that only the names are shown.
         """
         values = self.model_dump(mode="json") | {"rewrite_extra": sorted(self.rewrite_extra)}
-        return {
-            name: _PASSWORD.sub("//***@", value) if isinstance(value, str) else value
-            for name, value in sorted(values.items())
+        values |= {
+            name: sorted(map(str, cast("frozenset[str]", value)))
+            for name, value in self
+            if isinstance(value, frozenset)
         }
+        return {name: starred(value) for name, value in sorted(values.items())}
 
     @field_validator("*")
     @classmethod

@@ -283,6 +283,8 @@ async def test_an_accounts_deliveries_are_listed_newest_first(store: Store) -> N
     assert [d.news.task_id for d in await store.deliveries("mine")] == ["task-1", "task-3", "task-2", "task-0"]
     assert [d.news.task_id for d in await store.deliveries("mine", limit=1)] == ["task-1"]
     assert [d.news.task_id for d in await store.deliveries("theirs")] == ["task-9"]
+    assert {d.news.task_id for d in await store.deliveries(None)} == {f"task-{n}" for n in (0, 1, 2, 3, 9)}
+    assert [d.news.task_id for d in await store.deliveries(None, task_id="task-9")] == ["task-9"]
     assert await store.deliveries("mine", task_id="task-9") == ()
 
 

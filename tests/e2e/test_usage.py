@@ -104,7 +104,9 @@ def test_the_command_line_shows_the_same(tmp_path: Path) -> None:
             "–",
         ]
         assert json.loads(commanded(deployment, "usage", "--json", "--all-accounts"))["totals"]["videos"] == 1
-        heads, row = csv.reader(io.StringIO(commanded(deployment, "usage", "--csv", "--by", "account")))
+        heads, row = csv.reader(
+            io.StringIO(commanded(deployment, "usage", "--csv", "--by", "account").removeprefix("\ufeff"))
+        )
         assert dict(zip(heads, row, strict=True))["account"] == "default"
         told = json.loads(
             commanded(deployment, "estimate", "--width", "400", "--height", "400", "-r", "480P", "--json")

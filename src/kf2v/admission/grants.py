@@ -29,12 +29,14 @@ _PLACES = tuple(name for name in REGIONS if name != "all")
 #: IPv4 as IPv6 writes it (RFC 4291, 2.5.5.2)
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _ACCOUNT = re.compile(r"\S(.{0,62}\S)?")
+#: what stands for all accounts, and so is the name of none
+EVERYBODY = "*"
 
 
 def checked_account(name: str) -> str:
-    """Raises InvalidParameter for what is no name of an account."""
-    if not name.isprintable() or _ACCOUNT.fullmatch(name) is None:
-        raise misfit("account", name, f"a printable name of at most {LABEL_LIMIT} characters")
+    """Raises InvalidParameter for what is no name of one account."""
+    if not name.isprintable() or _ACCOUNT.fullmatch(name) is None or name == EVERYBODY:
+        raise misfit("account", name, f"a printable name of at most {LABEL_LIMIT} characters other than {EVERYBODY!r}")
     return name
 
 

@@ -1,5 +1,6 @@
 """Doors for hands: one file per command. Nothing heavy is imported until a command needs it."""
 
+import io
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -8,6 +9,7 @@ import typer
 
 from kf2v.cli import (
     bench,
+    chain,
     completion,
     config,
     create,
@@ -15,6 +17,7 @@ from kf2v.cli import (
     env,
     estimate,
     help,
+    house,
     inspect,
     keys,
     models,
@@ -24,6 +27,7 @@ from kf2v.cli import (
     serve,
     tasks,
     usage,
+    validate,
     webhooks,
     worker,
     workspaces,
@@ -63,12 +67,22 @@ def root(
     help.help_alone(context)
 
 
-for command in (run.run, serve.serve, create.create, estimate.estimate, inspect.inspect, rewrite.rewrite):
+for command in (
+    run.run,
+    serve.serve,
+    create.create,
+    chain.chain,
+    estimate.estimate,
+    validate.validate,
+    inspect.inspect,
+    rewrite.rewrite,
+):
     app.command()(command)
 app.add_typer(tasks.app, name="tasks")
 app.add_typer(keys.app, name="keys")
 app.add_typer(workspaces.app, name="workspaces")
-app.command()(usage.usage)
+for command in (usage.usage, house.engines, house.ps):
+    app.command()(command)
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(models.app, name="models")
 app.add_typer(moderation.app, name="moderation")
@@ -86,7 +100,7 @@ def dispatch(arguments: Sequence[str]) -> int:
         code = app(args=list(arguments), prog_name="kf2v", standalone_mode=False)
         return code if isinstance(code, int) else Exit.OK
     except typer.TyperException as error:
-        failed = CommandFailed("Usage", error.format_message(), fix="kf2v --help")
+        failed = CommandFailed("Usage", error.format_message(), fix=_help_of(error))
     except typer.Abort:
         failed = CommandFailed("NotConfirmed", "aborted")
     except CommandFailed as error:
@@ -95,6 +109,15 @@ def dispatch(arguments: Sequence[str]) -> int:
     return failed.exit
 
 
+def _help_of(error: typer.TyperException) -> str:
+    """Of the command that was misused."""
+    context = getattr(error, "ctx", None)
+    return f"{context.command_path if context else 'kf2v'} --help"
+
+
 def main() -> None:
     """The ``kf2v`` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without Chinese is told Chinese all the same
     sys.exit(dispatch(sys.argv[1:]))

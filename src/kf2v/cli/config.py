@@ -6,10 +6,11 @@ import json
 import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_origin
 
 import typer
 
+from kf2v.cli.delivery import AsJson
 from kf2v.cli.help import help_alone
 from kf2v.cli.terminal import CommandFailed, give_json, give_path, give_table
 
@@ -48,16 +49,16 @@ def read_settings(**flags: object) -> Settings:
 
 def _sentence(error: ValidationError, flags: Collection[str]) -> str:
     """The first fault: the setting, what would do, where it comes from and, unless it is a secret, what came."""
-    from kf2v.settings import TAGS, Settings
+    from kf2v.settings import TAGS, Settings, starred
 
     fault = error.errors(include_url=False)[0]
     name = str(fault["loc"][0]) if fault["loc"] else "settings"
     known = Settings.model_fields.get(name)
-    came = "" if known is None or _secret(known.annotation) else f", got {fault['input']!r}"
+    came = "" if known is None or _secret(known.annotation) else f", got {starred(fault['input'])!r}"
     source = "the command line" if name in flags else _sources().get(name, "")
     inner = ".".join(str(part) for part in fault["loc"][1:] if part not in TAGS)
     place = f"{name}, {inner}" if inner else name
-    return f"{place}: {fault['msg']}{came}{f' from {source}' if source else ''}"
+    return f"{place}: {starred(fault['msg'])}{came}{f' from {source}' if source else ''}"
 
 
 def _unreadable() -> str:
@@ -75,21 +76,16 @@ def _unreadable() -> str:
 
 
 def _secret(annotation: object) -> bool:
-    return "SecretStr" in str(annotation)
+    return "SecretStr" in str(annotation) or annotation == dict[str, Any]
 
 
 @app.command()
-def show(as_json: Annotated[bool, typer.Option("--json", help="One object: setting, value, source.")] = False) -> None:
-    """Print every setting, its value and where it comes from. Secrets are hidden."""
-    settings = read_settings()
-    sources = _sources()
-    plain, values = settings.model_dump(mode="json"), settings.model_dump(mode="python")
-    values |= {name: plain[name] for name, value in values.items() if isinstance(value, dict)}
-    rows: list[tuple[str, str, str]] = []
-    for name, field in type(settings).model_fields.items():
-        value = values[name]
-        hidden = value is not None and _secret(field.annotation)
-        rows.append((name, "**********" if hidden else _spelled(value), sources.get(name, "default")))
+def show(as_json: AsJson = False, data_dir: DataDir = None) -> None:
+    """Print every setting, its value and where it comes from. Secrets are starred, those within URLs too."""
+    settings = read_settings(data_dir=data_dir)
+    sources = _sources() | ({} if data_dir is None else {"data_dir": "the command line"})
+    values = settings.shown()
+    rows = [(name, _spelled(values[name]), sources.get(name, "default")) for name in type(settings).model_fields]
     if as_json:
         give_json({name: {"value": value, "source": source} for name, value, source in rows})
     else:
@@ -109,10 +105,8 @@ def _spelled(value: object) -> str:
     """As it would be written in the environment."""
     if value is None:
         return "-"
-    if isinstance(value, frozenset):
-        return ",".join(sorted(map(str, value))) or "-"  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-    if isinstance(value, tuple):
-        return ",".join(map(str, value)) or "-"  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    if isinstance(value, list):
+        return ",".join(map(str, cast("list[object]", value))) or "-"
     if isinstance(value, dict):
         return json.dumps(value) if value else "-"
     return str(value)

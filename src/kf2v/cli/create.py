@@ -12,7 +12,7 @@ import typer
 from kf2v.cli import delivery
 from kf2v.cli.delivery import AsJson, Output, Patience, Quiet
 from kf2v.cli.destination import destination
-from kf2v.cli.target import ApiKeyFile, BaseUrl, DataDir, connected, find_target
+from kf2v.cli.target import Server, asking, connected
 from kf2v.cli.terminal import CommandFailed, give, give_json, say
 
 if TYPE_CHECKING:
@@ -34,11 +34,17 @@ PromptExtend = Annotated[
 ]
 
 
+Asynchronous = Annotated[bool, typer.Option("--async", help="Print what is ordered, as task ids, and do not wait.")]
+
+
+@asking
 def create(
+    server: Server,
     first: First = None,
     last: Last = None,
     first_frame_url: Annotated[str | None, typer.Option(help="Instead of FIRST.", metavar="URL")] = None,
     last_frame_url: Annotated[str | None, typer.Option(help="Instead of LAST.", metavar="URL")] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="End with FIRST: a video without an end.")] = False,
     prompt: Prompt = None,
     negative_prompt: NegativePrompt = None,
     model: Model = MODEL,
@@ -47,13 +53,10 @@ def create(
     watermark: Watermark = None,
     prompt_extend: PromptExtend = None,
     output: Output = None,
-    asynchronous: Annotated[bool, typer.Option("--async", help="Print the task id and do not wait.")] = False,
+    asynchronous: Asynchronous = False,
     timeout: Patience = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
-    base_url: BaseUrl = None,
-    api_key_file: ApiKeyFile = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Order a video from a server, wait for it and download it.
 
@@ -62,15 +65,16 @@ def create(
     """
     from kf2v.net.dashscope import Request
 
-    frames = (_frame("FIRST", first, first_frame_url), _frame("LAST", last, last_frame_url))
+    if loop and (last or last_frame_url):
+        raise CommandFailed("Usage", "a loop ends with its first frame, so there is no LAST")
+    first_frame = _frame("FIRST", first, first_frame_url)
+    last_frame = first_frame if loop else _frame("LAST", last, last_frame_url)
     if not asynchronous:
         destination(output, "task.mp4")
-    target = find_target(base_url, api_key_file, data_dir)
+    target = server.target()
     with connected(target) as client:
-        first_url, last_url = (
-            _upload(client, frame, role, model) if isinstance(frame, Path) else frame
-            for role, frame in zip(("first_frame", "last_frame"), frames, strict=True)
-        )
+        first_url = upload(client, first_frame, "first_frame", model)
+        last_url = first_url if loop else upload(client, last_frame, "last_frame", model)
         standing = client.create(
             Request(
                 model=model,
@@ -98,9 +102,12 @@ def _frame(name: str, positional: str | None, option: str | None) -> Path | str:
     given = positional or option
     if not given or (positional and option):
         raise CommandFailed("Usage", f"name the frame {name} once, as a file or a URL")
-    if given.startswith(("http://", "https://", "oss://", "data:")):
-        return given
-    return local_file(given)
+    return file_or_url(given)
+
+
+def file_or_url(given: str) -> Path | str:
+    """A file to upload, or a URL to pass on. Raises CommandFailed if it is neither."""
+    return given if given.startswith(("http://", "https://", "oss://", "data:")) else local_file(given)
 
 
 def local_file(given: str) -> Path:
@@ -111,8 +118,14 @@ def local_file(given: str) -> Path:
     return path
 
 
-def _upload(client: DashScope, file: Path, role: str, model: str) -> str:
-    """Under a name of our own: the file's may tell more than a server needs to know, or be the same for both."""
+def upload(client: DashScope, frame: Path | str, role: str, model: str) -> str:
+    """The URL of a frame, once a file is where the server can read it.
+
+    Under a name of our own: the file's may tell more than a server needs to know, or be the same for both.
+    """
+    if isinstance(frame, str):
+        return frame
+    file = frame
     kind = mimetypes.guess_type(file.name)[0] or ""
     suffix = file.suffix.lower() if kind.startswith("image/") else ""
     try:

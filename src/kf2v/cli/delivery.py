@@ -21,7 +21,7 @@ Output = Annotated[
     typer.Option("--output", "-o", help="The video file, or a directory for it [default: <task id>.mp4]."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object with the API's field names.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object, with the API's field names.")]
 Patience = Annotated[float | None, typer.Option("--timeout", min=0, help="Seconds to wait; the task goes on after.")]
 
 
@@ -50,7 +50,7 @@ def wait(client: DashScope, task_id: str, *, pace: tuple[float, ...], timeout: f
         "Timeout",
         f"task {task_id} has not ended after {timeout:g} seconds and continues",
         fix=f"kf2v tasks wait {task_id}",
-        task={"task_id": task_id},
+        beside={"task_id": task_id},
     )
 
 
@@ -68,27 +68,29 @@ def succeeded(standing: Standing) -> Standing:
         told,
         exit=exit_of_task(standing.status, standing.code) or Exit.GENERAL,
         request_id=standing.request_id,
-        task={"task_id": standing.task_id, "task_status": standing.status},
+        beside={"task_id": standing.task_id, "task_status": standing.status},
     )
 
 
 def deliver(client: DashScope, standing: Standing, output: Path | None, *, quiet: bool, as_json: bool) -> None:
     """Download the video of a task that SUCCEEDED and print where it is."""
     path = destination(output, f"{standing.task_id}.mp4")
+    bring(client, standing, path, quiet=quiet)
+    give_json(with_path(standing.answer, path)) if as_json else give_path(path)
+
+
+def bring(client: DashScope, standing: Standing, path: Path, *, quiet: bool) -> None:
+    """Download the video of a task that SUCCEEDED."""
     started = time.monotonic()
     with progress(quiet=quiet) as tell, whole_file(path) as part, part.open("xb") as file:
         size = client.download(
             standing.video_url, file, lambda done, total: tell("downloading", done / total if total else None)
         )
-    if as_json:
-        give_json(_with_path(standing.answer, path))
-        return
     if not quiet:
         say(f"{path}: {size / 1e6:.1f} MB in {time.monotonic() - started:.1f} s")
-    give_path(path)
 
 
-def _with_path(answer: Any, path: Path) -> dict[str, Any]:
+def with_path(answer: Any, path: Path) -> dict[str, Any]:
     """The answer as it came, and ``output.video_path`` beside ``output.video_url``."""
     copy: dict[str, Any] = json.loads(json.dumps(answer))
     copy["output"]["video_path"] = str(path)

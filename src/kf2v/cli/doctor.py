@@ -254,8 +254,9 @@ def rewriter(settings: Settings) -> Finding:
 
     from kf2v.assembly.rewriters import build_chat
     from kf2v.net.call import Unanswered
+    from kf2v.settings import starred
 
-    asked = f"openai: {settings.rewrite_model} at {settings.rewrite_base_url}"
+    asked = f"openai: {settings.rewrite_model} at {starred(settings.rewrite_base_url)}"
     kept = settings.rewrite_on_failure == "keep"
     began = time.monotonic()
     try:
@@ -274,6 +275,7 @@ def moderation(settings: Settings) -> Finding:
     from kf2v import logs
     from kf2v.assembly.panel import MODERATORS
     from kf2v.moderation import Exhibit, Undecided
+    from kf2v.settings import starred
 
     logs.configure("warning")  # lines of the lists that are left out are told on stderr
     if not settings.moderation:
@@ -292,20 +294,20 @@ def moderation(settings: Settings) -> Finding:
             fix="see KF2V_MODERATION_URL, _API_KEY and _MODEL; "
             + ("until then everything passes" if passes else "until then submissions and tasks fail"),
         )
-    there = f" at {settings.moderation_url}, which answers" if settings.moderation != ("lists",) else ""
+    there = f" at {starred(settings.moderation_url)}, which answers" if settings.moderation != ("lists",) else ""
     return Finding(name="moderation", state=State.OK, detail=told + there)
 
 
 def remote(settings: Settings) -> Finding:
     """Whether the endpoint that tasks are forwarded to answers, and takes our key."""
-    from kf2v.settings import REMOTE
+    from kf2v.settings import REMOTE, starred
 
     if REMOTE not in settings.engines:
         return Finding(name="remote", state=State.OK, detail="no task is forwarded")
     from kf2v.assembly.production import build_remote
     from kf2v.net.dashscope import RemoteError
 
-    detail = f"{settings.remote_base_url}"
+    detail = f"{starred(settings.remote_base_url)}"
     try:
         with build_remote(settings).line() as line:
             line.greet()

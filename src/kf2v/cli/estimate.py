@@ -7,14 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from kf2v.cli.create import MODEL, Model, Resolution, Seed, local_file
+from kf2v.cli.create import MODEL, Model, Resolution, Seed, file_or_url
 from kf2v.cli.delivery import AsJson
-from kf2v.cli.target import ApiKeyFile, BaseUrl, DataDir, connected, find_target
+from kf2v.cli.target import Server, asking
 from kf2v.cli.terminal import CommandFailed, give, give_json
 from kf2v.cli.usage import cost
 
 
+@asking
 def estimate(
+    server: Server,
     first: Annotated[str | None, typer.Argument(metavar="FIRST", help="First frame: a file or a URL.")] = None,
     width: Annotated[int | None, typer.Option(help="Of the first frame, instead of FIRST.")] = None,
     height: Annotated[int | None, typer.Option(help="Likewise.")] = None,
@@ -22,16 +24,13 @@ def estimate(
     resolution: Resolution = None,
     seed: Seed = None,
     as_json: AsJson = False,
-    base_url: BaseUrl = None,
-    api_key_file: ApiKeyFile = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Ask a server how large a video will be, what it will cost and how long it will take. Orders nothing."""
     if (first is None) == (width is None) or (width is None) != (height is None):
         raise CommandFailed("Usage", "name the first frame, or its --width and --height")
-    frame = {"width": width, "height": height} if first is None else {"first_frame_url": _url(first)}
+    frame = {"width": width, "height": height} if first is None else {"first_frame_url": inline(first)}
     parameters = {name: value for name, value in (("resolution", resolution), ("seed", seed)) if value is not None}
-    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+    with server.connected() as client:
         body = {"model": model, "input": frame, "parameters": parameters}
         answer = client.own_object("POST", "estimate", json=body)
     if as_json:
@@ -46,11 +45,11 @@ def estimate(
     give(f"run    {_seconds(answer, 'run_seconds')}")
 
 
-def _url(given: str) -> str:
-    """As it travels: a file's bytes go along, and nothing of it is kept there."""
-    if given.startswith(("http://", "https://", "oss://", "data:")):
-        return given
-    file = local_file(given)
+def inline(given: str) -> str:
+    """A frame as it travels where nothing is ordered: a file's bytes go along, and nothing of it is kept there."""
+    file = file_or_url(given)
+    if isinstance(file, str):
+        return file
     try:
         return "data:application/octet-stream;base64," + base64.b64encode(file.read_bytes()).decode()
     except OSError as error:

@@ -16,7 +16,7 @@ FIXES = {
     "IPInfringementSuspect": "change the prompt or the frames",
     "RewriteFailed": "kf2v doctor asks the language model; KF2V_REWRITE_ON_FAILURE=keep goes on without it",
     "NotFound": "see: kf2v tasks list, kf2v keys list, kf2v workspaces list, kf2v webhooks list",
-    "UnsupportedOperation": "only a PENDING task can be canceled",
+    "UnsupportedOperation": "a task that runs is ended by: kf2v tasks cancel --running; one that has ended stays so",
 }
 
 

@@ -20,7 +20,7 @@ def help_alone(context: typer.Context) -> None:
 
 def help(
     context: typer.Context,
-    topic: Annotated[list[str] | None, typer.Argument(metavar="[exit-codes | COMMAND…]")] = None,
+    topic: Annotated[list[str] | None, typer.Argument(metavar="exit-codes | COMMAND…")] = None,
 ) -> None:
     """Explain the exit codes, or a command."""
     if topic == [EXIT_CODES]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +12,7 @@ from kf2v.cli.config import DataDir
 from kf2v.cli.delivery import AsJson
 from kf2v.cli.help import help_alone
 from kf2v.cli.target import segment
-from kf2v.cli.terminal import CommandFailed, give, give_json, give_table, say
+from kf2v.cli.terminal import CommandFailed, Label, Yes, confirm, give, give_json, give_table, say
 
 if TYPE_CHECKING:
     from kf2v.wire.keys import KeyShown
@@ -27,8 +26,6 @@ app = typer.Typer(
 )
 
 KeyId = Annotated[str, typer.Argument(metavar="KEY_ID", help="See: kf2v keys list.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
-Label = Annotated[str | None, typer.Option(help="A name to tell it by.")]
 Scopes = Annotated[
     list[str] | None,
     typer.Option("--scope", help="create, read, cancel (these three unless told), manage or admin; may be repeated."),
@@ -138,7 +135,7 @@ def change(
 @app.command()
 def rotate(key_id: KeyId, yes: Yes = False, as_json: AsJson = False, data_dir: DataDir = None) -> None:
     """Give a key a new secret and print it; the old one is dead at once. Asks first on a terminal."""
-    _confirm(f"Replace the secret of key {key_id}?", f"key {key_id} has its old secret", yes=yes)
+    confirm(f"Replace the secret of key {key_id}?", f"key {key_id} has its old secret", yes=yes)
     _give(_key(BackDoor(data_dir).ask("POST", f"{_path(key_id)}/rotate")), as_json=as_json)
 
 
@@ -159,14 +156,9 @@ def enable(key_id: KeyId, data_dir: DataDir = None) -> None:
 @app.command()
 def revoke(key_id: KeyId, yes: Yes = False, data_dir: DataDir = None) -> None:
     """End a key for good; asks first on a terminal. Running tasks of its account go on."""
-    _confirm(f"Revoke key {key_id}?", f"key {key_id} is still valid", yes=yes)
+    confirm(f"Revoke key {key_id}?", f"key {key_id} is still valid", yes=yes)
     BackDoor(data_dir).ask("POST", f"{_path(key_id)}/revoke")
     say(f"revoked {key_id}")
-
-
-def _confirm(question: str, otherwise: str, *, yes: bool) -> None:
-    if not yes and sys.stdin.isatty() and not typer.confirm(question, err=True):
-        raise CommandFailed("NotConfirmed", otherwise, fix="")
 
 
 def _path(key_id: str) -> str:

@@ -13,7 +13,7 @@ from kf2v.cli.create import MODEL, Model, NegativePrompt, Prompt, PromptExtend, 
 from kf2v.cli.delivery import AsJson, Quiet
 from kf2v.cli.destination import destination
 from kf2v.cli.exits import Exit, exit_of_task
-from kf2v.cli.serve import check_engine
+from kf2v.cli.serve import Engine, check_engine
 from kf2v.cli.terminal import CommandFailed, give_json, give_path, progress, say
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def run(
     seed: Seed = None,
     watermark: Watermark = None,
     prompt_extend: PromptExtend = None,
-    engine: Annotated[str | None, typer.Option(help="What makes the frames [env: KF2V_ENGINE].")] = None,
+    engine: Engine = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:

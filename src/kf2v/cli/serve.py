@@ -14,6 +14,8 @@ from kf2v.cli.terminal import CommandFailed, say
 if TYPE_CHECKING:
     from kf2v.settings import Settings
 
+Engine = Annotated[str | None, typer.Option("--engine", help="What makes the frames [env: KF2V_ENGINE].")]
+
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on [env: KF2V_HOST].")] = None,
@@ -22,7 +24,7 @@ def serve(
     workers: Annotated[
         int | None, typer.Option(help="Worker processes; 0 takes orders only [env: KF2V_WORKERS].")
     ] = None,
-    engine: Annotated[str | None, typer.Option(help="What makes the frames [env: KF2V_ENGINE].")] = None,
+    engine: Engine = None,
     public_url: Annotated[
         str | None, typer.Option(help="Base of the links in answers, behind a proxy [env: KF2V_PUBLIC_URL].")
     ] = None,

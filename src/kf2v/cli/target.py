@@ -6,12 +6,14 @@ the data directory's own key to this machine, the one in ``~/.dashscope`` to Ali
 
 from __future__ import annotations
 
+import inspect
 import os
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote, urlsplit
 
 import typer
@@ -38,8 +40,6 @@ ApiKeyFile = Annotated[
     typer.Option("--api-key-file", help="A file with the API key [env: DASHSCOPE_API_KEY, KF2V_API_KEY]."),
 ]
 
-__all__ = ["ApiKeyFile", "BaseUrl", "DataDir", "Target", "connected", "find_target", "key_of_owner", "local_base_url"]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
@@ -50,6 +50,39 @@ class Target:
     api_key: str = field(repr=False)
     #: seconds between polls: a neighbour is asked often, others as often as the vendor's limits allow
     pace: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """The server that the flags of a command name; every field is one of its options."""
+
+    base_url: BaseUrl = None
+    api_key_file: ApiKeyFile = None
+    data_dir: DataDir = None
+
+    def target(self) -> Target:
+        """Raises CommandFailed if there is no key, or none that can be sent."""
+        return find_target(self.base_url, self.api_key_file, self.data_dir)
+
+    def connected(self) -> AbstractContextManager[DashScope]:
+        """A client of it; see ``connected``."""
+        return connected(self.target())
+
+
+def asking(command: Callable[..., None]) -> Callable[..., None]:
+    """``command`` as Typer gets it: its first argument, a ``Server``, is made from options that follow its own.
+
+    So these options stand in one place, and mean the same in every command that talks to a server.
+    """
+    _, *own = inspect.signature(command, eval_str=True).parameters.values()
+    options = inspect.signature(Server, eval_str=True).parameters
+
+    @wraps(command)
+    def with_options(**given: Any) -> None:
+        command(Server(**{name: given.pop(name) for name in options}), **given)
+
+    vars(with_options)["__signature__"] = inspect.Signature([*own, *options.values()])
+    return with_options
 
 
 def find_target(
@@ -119,9 +152,26 @@ def _given_url(flag: str | None, environment: Mapping[str, str]) -> str | None:
     url = next(filter(None, (flag, *(environment.get(name) for name in names))), "").strip().rstrip("/")
     if not url:
         return None
-    if not url.startswith(("http://", "https://")):
-        raise CommandFailed("Usage", f"the base URL should start with http:// or https://, but got {url!r}")
+    if flaw := _flaw(url):
+        from kf2v.settings import starred
+
+        raise CommandFailed("Usage", f"the base URL should {flaw}, but got {starred(url)!r}")
     return url if url.endswith(API) else url + API
+
+
+def _flaw(url: str) -> str | None:
+    """What a base URL should do and ``url`` does not; None if it can be asked."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https"):
+            return "start with http:// or https://"
+        if not parts.hostname or parts.port == 0:
+            return "name a host, as http://127.0.0.1:8000 does"
+    except ValueError:
+        return "name a host, as http://127.0.0.1:8000 does"
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        return "end with its path and hold no user and no password: what is sent is the API key"
+    return None
 
 
 def _given_key(environment: Mapping[str, str]) -> str | None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from kf2v.cli import delivery, following
 from kf2v.cli.delivery import AsJson, Output, Patience, Quiet
-from kf2v.cli.destination import destination
+from kf2v.cli.destination import destination, whole_file
 from kf2v.cli.help import help_alone
-from kf2v.cli.target import ApiKeyFile, BaseUrl, DataDir, connected, find_target, segment
-from kf2v.cli.terminal import give, give_json, give_table, say
+from kf2v.cli.target import Server, asking, connected, segment
+from kf2v.cli.terminal import Yes, confirm, give, give_json, give_path, give_table, say
 
 app = typer.Typer(
     help="List, inspect, follow, await, download, cancel, keep and delete tasks.",
@@ -25,7 +27,9 @@ TaskId = Annotated[str, typer.Argument(metavar="TASK_ID")]
 
 
 @app.command("list")
+@asking
 def list_tasks(
+    server: Server,
     status: Annotated[str | None, typer.Option(help="PENDING, RUNNING, SUCCEEDED, FAILED or CANCELED.")] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="Tasks of this model only.")] = None,
     start_time: Annotated[str | None, typer.Option(help="Submitted since, YYYYMMDDhhmmss in UTC+8.")] = None,
@@ -33,12 +37,9 @@ def list_tasks(
     page: Annotated[int, typer.Option("--page", min=1)] = 1,
     page_size: Annotated[int, typer.Option("--page-size", min=1)] = 10,
     as_json: AsJson = False,
-    base_url: BaseUrl = None,
-    api_key_file: ApiKeyFile = None,
-    data_dir: DataDir = None,
 ) -> None:
     """List tasks, newest first; those of the last 24 hours unless times are given."""
-    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+    with server.connected() as client:
         answer = client.list(
             page_no=page,
             page_size=page_size,
@@ -58,15 +59,14 @@ def list_tasks(
 
 
 @app.command()
+@asking
 def get(
+    server: Server,
     task_id: TaskId,
     as_json: AsJson = False,
-    base_url: BaseUrl = None,
-    api_key_file: ApiKeyFile = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Print where a task stands. Exits with 9 if nobody knows it."""
-    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+    with server.connected() as client:
         standing = client.get(task_id)
     if standing.status == "UNKNOWN":
         delivery.succeeded(standing)
@@ -75,56 +75,70 @@ def get(
         return
     output: dict[str, Any] = standing.answer["output"]
     usage: dict[str, Any] = standing.answer.get("usage") or {}
-    for name, value in (*output.items(), *usage.items()):
-        give(f"{name}: {value}")
+    _give_members({**output, **usage})
 
 
 @app.command()
+@asking
 def wait(
+    server: Server,
     task_id: TaskId,
     output: Output = None,
     timeout: Patience = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
-    base_url: BaseUrl = None,
-    api_key_file: ApiKeyFile = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Wait for a task, download its video and print the path."""
     destination(output, f"{task_id}.mp4")
-    target = find_target(base_url, api_key_file, data_dir)
+    target = server.target()
     with connected(target) as client:
         standing = delivery.wait(client, task_id, pace=target.pace, timeout=timeout, quiet=quiet)
         delivery.deliver(client, standing, output, quiet=quiet, as_json=as_json)
 
 
 @app.command()
+@asking
 def download(
+    server: Server,
     task_id: TaskId,
     output: Output = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
-    base_url: BaseUrl = None,
-    api_key_file: ApiKeyFile = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Download the video of a finished task and print the path."""
-    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+    with server.connected() as client:
         standing = delivery.succeeded(client.get(task_id))
         delivery.deliver(client, standing, output, quiet=quiet, as_json=as_json)
 
 
 @app.command()
+@asking
+def frame(
+    server: Server,
+    task_id: TaskId,
+    number: Annotated[str, typer.Argument(metavar="FRAME", help="0 to 149, first or last.")] = "last",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The PNG file, or a directory for it [default: <task id>-FRAME.png]."),
+    ] = None,
+) -> None:
+    """Download one frame of a finished video, without loss, and print the path. Of a kf2v server only."""
+    path = destination(output, f"{task_id}-{number}.png")
+    with server.connected() as client, whole_file(path) as part:
+        part.write_bytes(client.own("GET", f"{_own(task_id)}/frames/{segment(number)}.png"))
+    give_path(path)
+
+
+@app.command()
+@asking
 def cancel(
+    server: Server,
     task_id: TaskId,
     running: Annotated[bool, typer.Option("--running", help="Even if it runs; of a kf2v server only.")] = False,
     as_json: AsJson = False,
-    base_url: BaseUrl = None,
-    api_key_file: ApiKeyFile = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Call off a task that is still PENDING, with --running any that has not ended, and print its id."""
-    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+    with server.connected() as client:
         if running:
             request_id = client.own_object("POST", f"{_own(task_id)}/cancel").get("request_id", "")
         else:
@@ -133,37 +147,34 @@ def cancel(
 
 
 @app.command()
+@asking
 def show(
+    server: Server,
     task_id: TaskId,
     as_json: AsJson = False,
-    base_url: BaseUrl = None,
-    api_key_file: ApiKeyFile = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Print all that a kf2v server knows of a task: how far it is, who is at it, what happened to it."""
-    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+    with server.connected() as client:
         answer = client.own_object("GET", _own(task_id))
     if as_json:
         give_json(answer)
         return
     task: dict[str, Any] = answer.get("task") or {}
     log: list[dict[str, Any]] = task.pop("log", None) or []
-    for name, value in task.items():
-        give(f"{name}: {value}")
+    _give_members(task)
     for line in log:
         give(f"{line.get('time')}  {line.get('text')}")
 
 
 @app.command()
+@asking
 def watch(
-    task_id: Annotated[str | None, typer.Argument(metavar="[TASK_ID]")] = None,
+    server: Server,
+    task_id: Annotated[str | None, typer.Argument(metavar="TASK_ID")] = None,
     as_json: AsJson = False,
-    base_url: BaseUrl = None,
-    api_key_file: ApiKeyFile = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Print what happens to all tasks of the account, or to one until it has ended, line by line. Ctrl-C ends it."""
-    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+    with server.connected() as client:
         for kind, told in following.follow(client, task_id):
             if as_json:
                 give_json({"event": kind, **told})
@@ -172,32 +183,39 @@ def watch(
 
 
 @app.command()
+@asking
 def keep(
+    server: Server,
     task_id: TaskId,
     no_longer: Annotated[bool, typer.Option("--no-longer", help="Let it go when its time is up, after all.")] = False,
     as_json: AsJson = False,
-    base_url: BaseUrl = None,
-    api_key_file: ApiKeyFile = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Keep a task and its video beyond the usual time, and print its id. Of a kf2v server only."""
-    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+    with server.connected() as client:
         answer = client.own_object("POST", f"{_own(task_id)}/keep", json={"kept": not no_longer})
     give_json(answer) if as_json else give(task_id)
 
 
 @app.command()
+@asking
 def delete(
+    server: Server,
     task_id: TaskId,
+    yes: Yes = False,
     as_json: AsJson = False,
-    base_url: BaseUrl = None,
-    api_key_file: ApiKeyFile = None,
-    data_dir: DataDir = None,
 ) -> None:
-    """Forget a task that has ended, and all its files, now; print its id. Of a kf2v server only."""
-    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+    """Forget a task that has ended, and all its files, now; print its id. Asks first on a terminal. Of a kf2v server
+    only."""
+    confirm(f"Delete task {task_id} and its video?", f"task {task_id} is still there", yes=yes)
+    with server.connected() as client:
         answer = client.own_object("DELETE", _own(task_id))
     give_json(answer) if as_json else give(task_id)
+
+
+def _give_members(told: Mapping[str, Any]) -> None:
+    """One a line; what is no text as JSON has it."""
+    for name, value in told.items():
+        give(f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
 
 
 def _own(task_id: str) -> str:

@@ -6,7 +6,9 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Annotated, TextIO, TypeAlias
+
+import typer
 
 from kf2v.cli.exits import Exit, exit_of_error
 from kf2v.cli.fixes import fix_of
@@ -26,22 +28,48 @@ class CommandFailed(Exception):
         exit: Exit | None = None,
         fix: str | None = None,
         request_id: str = "",
-        task: Mapping[str, str] | None = None,
+        beside: Mapping[str, object] | None = None,
     ) -> None:
         self.code = code
         self.message = message
         self.exit = exit_of_error(code) if exit is None else exit
         self.fix = fix_of(code) if fix is None else fix
         self.request_id = request_id
-        #: ``task_id`` and ``task_status`` where there is a task
-        self.task = dict(task or {})
+        #: further members of the JSON object, as ``task_id`` and ``task_status`` where there is a task
+        self.beside = dict(beside or {})
         super().__init__(f"{code}: {message}")
+
+
+Label = Annotated[str | None, typer.Option("--label", help="A name to tell it by.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def confirm(question: str, otherwise: str, *, yes: bool) -> None:
+    """Ask on a terminal, unless it was said beforehand. Raises CommandFailed, saying how it is ``otherwise``."""
+    if not yes and sys.stdin.isatty() and not typer.confirm(question, err=True):
+        raise CommandFailed("NotConfirmed", otherwise, fix="")
+
+
+@contextmanager
+def _output() -> Generator[TextIO]:
+    """Standard output. Raises CommandFailed if it does not take what is written; a reader that left is no news."""
+    if sys.stdout is None:  # pyright: ignore[reportUnnecessaryComparison]  closed by whoever called
+        raise CommandFailed("OutputError", "standard output is closed", fix="")
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except OSError as error:
+        # what is still in the buffer would be complained of once more at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            raise typer.Exit(Exit.GENERAL) from error
+        raise CommandFailed("OutputError", f"standard output cannot be written: {error.strerror or error}") from error
 
 
 def give(text: str) -> None:
     """Data, for the next program."""
-    sys.stdout.write(printable(text) + "\n")
-    sys.stdout.flush()
+    with _output() as output:
+        output.write(printable(text) + "\n")
 
 
 def give_path(path: Path) -> None:
@@ -51,23 +79,33 @@ def give_path(path: Path) -> None:
 
 def give_bytes(data: bytes) -> None:
     """Data as it came."""
-    sys.stdout.flush()
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    with _output() as output:
+        output.flush()
+        output.buffer.write(data)
 
 
 def give_json(value: object) -> None:
     """Data as one JSON object."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
-    sys.stdout.flush()
+    with _output() as output:
+        output.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
 
 
 def give_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Data as columns under ``heads``, two spaces apart, never cut."""
-    lines = [list(heads), *([printable(cell) for cell in row] for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+    """Data as columns under ``heads``, two spaces apart, never cut; no cell begins a line of its own."""
+    lines = [list(heads), *([" ".join(printable(cell).splitlines()) for cell in row] for row in rows)]
+    widths = [max(_width(line[column]) for line in lines) for column in range(len(heads))]
     for line in lines:
-        give("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        cells = (cell + " " * (width - _width(cell)) for cell, width in zip(line, widths, strict=True))
+        give("  ".join(cells).rstrip())
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal that ``text`` takes; Chinese takes two for each sign."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def say(text: str) -> None:
@@ -86,7 +124,7 @@ def complain(failed: CommandFailed, *, as_json: bool) -> None:
             say(f"request_id: {failed.request_id}")
         return
     told = {"code": failed.code, "message": failed.message, "request_id": failed.request_id, "fix": failed.fix}
-    sys.stderr.write(json.dumps({**{k: v for k, v in told.items() if v}, **failed.task}, ensure_ascii=False) + "\n")
+    sys.stderr.write(json.dumps({**{k: v for k, v in told.items() if v}, **failed.beside}, ensure_ascii=False) + "\n")
 
 
 def printable(text: str) -> str:

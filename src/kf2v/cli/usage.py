@@ -6,41 +6,37 @@ from typing import Annotated, Any
 
 import typer
 
+from kf2v.cli.accounts import Account, AllAccounts, whose
 from kf2v.cli.delivery import AsJson
-from kf2v.cli.target import ApiKeyFile, BaseUrl, DataDir, connected, find_target
+from kf2v.cli.target import Server, asking
 from kf2v.cli.terminal import CommandFailed, give_bytes, give_json, give_table, say
 
-#: as its server spells everybody's account
-ALL = "*"
 
-
+@asking
 def usage(
+    server: Server,
     by: Annotated[
         str,
         typer.Option(help="Any of day, account, key, workspace, region, model, engine, resolution; commas between."),
     ] = "day,model,resolution",
     since: Annotated[str | None, typer.Option(help="From this day on, YYYY-MM-DD in UTC+8.")] = None,
     until: Annotated[str | None, typer.Option(help="Up to and including this day.")] = None,
-    account: Annotated[str | None, typer.Option(help="Of this account; needs a key with the scope admin.")] = None,
-    all_accounts: Annotated[bool, typer.Option("--all-accounts", help="Of all of them; likewise.")] = False,
+    account: Account = None,
+    all_accounts: AllAccounts = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values, without totals.")] = False,
     as_json: AsJson = False,
-    base_url: BaseUrl = None,
-    api_key_file: ApiKeyFile = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Show what an account used: videos, seconds, and what they would have cost in the cloud.
 
     Videos that failed or were called off cost nothing. A dash stands where no price is known, a plus behind a sum of
     which a part has none.
     """
-    if account and all_accounts:
-        raise CommandFailed("Usage", "--account and --all-accounts cannot both be meant")
     if as_csv and as_json:
         raise CommandFailed("Usage", "--csv and --json cannot both be meant")
-    asked = {"group_by": by, "since": since, "until": until, "account": ALL if all_accounts else account}
+    asked = {"group_by": by, "since": since, "until": until}
     query = {name: value for name, value in asked.items() if value is not None}
-    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+    query |= whose(account, everybody=all_accounts)
+    with server.connected() as client:
         if as_csv:
             give_bytes(client.own("GET", "usage", params=query | {"format": "csv"}))
             return

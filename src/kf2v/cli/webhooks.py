@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
+from kf2v.cli.accounts import Account, AllAccounts, whose
 from kf2v.cli.delivery import AsJson
 from kf2v.cli.exits import Exit
 from kf2v.cli.help import help_alone
-from kf2v.cli.target import ApiKeyFile, BaseUrl, DataDir, connected, find_target, segment
-from kf2v.cli.terminal import CommandFailed, give, give_json, give_table, say
+from kf2v.cli.target import Server, asking, segment
+from kf2v.cli.terminal import CommandFailed, Label, Yes, confirm, give, give_json, give_table, say
 
 app = typer.Typer(
     help="Have a server tell others when tasks end. Needs a key with the scope 'manage'.",
@@ -24,17 +24,18 @@ WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK_ID", help="See: kf2v 
 
 
 @app.command()
+@asking
 def create(
+    server: Server,
     url: Annotated[str, typer.Argument(metavar="URL", help="Where events are posted to.")],
-    label: Annotated[str, typer.Option(help="A name for it.")] = "",
+    label: Label = None,
+    account: Account = None,
     as_json: AsJson = False,
-    base_url: BaseUrl = None,
-    api_key_file: ApiKeyFile = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Make a webhook and print its secret, which is shown this once; its id goes to stderr."""
-    with connected(find_target(base_url, api_key_file, data_dir)) as client:
-        answer = client.own_object("POST", "webhooks", json={"url": url, "label": label})
+    wish = {"url": url, "label": label or ""} | whose(account)
+    with server.connected() as client:
+        answer = client.own_object("POST", "webhooks", json=wish)
     if as_json:
         give_json(answer)
         return
@@ -42,13 +43,45 @@ def create(
     give(answer["webhook"]["secret"])
 
 
+@app.command()
+@asking
+def change(
+    server: Server,
+    webhook_id: WebhookId,
+    url: Annotated[str | None, typer.Option("--url", help="Where events are posted to from now on.")] = None,
+    label: Label = None,
+    enabled: Annotated[
+        bool | None, typer.Option("--enable/--disable", help="Whether events are posted at all; none is made up for.")
+    ] = None,
+    rotate: Annotated[
+        bool, typer.Option("--rotate-secret", help="Print a new secret; the old one signs nothing from now on.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Change a webhook, switch it off and on, give it a new secret. What is not named stays."""
+    wished = {"url": url, "label": label, "enabled": enabled, "rotate_secret": rotate or None}
+    wish = {name: value for name, value in wished.items() if value is not None}
+    if not wish:
+        raise CommandFailed("Usage", "nothing to change", fix="see: kf2v webhooks change --help")
+    with server.connected() as client:
+        answer = client.own_object("PATCH", f"webhooks/{segment(webhook_id)}", json=wish)
+    if as_json:
+        give_json(answer)
+        return
+    say(f"changed {webhook_id}")
+    if rotate:
+        give(answer["webhook"]["secret"])
+
+
 @app.command("list")
+@asking
 def list_webhooks(
-    as_json: AsJson = False, base_url: BaseUrl = None, api_key_file: ApiKeyFile = None, data_dir: DataDir = None
+    server: Server, account: Account = None, all_accounts: AllAccounts = False, as_json: AsJson = False
 ) -> None:
     """List the account's webhooks, oldest first, without their secrets."""
-    with connected(find_target(base_url, api_key_file, data_dir)) as client:
-        answer = client.own_object("GET", "webhooks")
+    query = whose(account, everybody=all_accounts)
+    with server.connected() as client:
+        answer = client.own_object("GET", "webhooks", params=query)
     if as_json:
         give_json(answer)
         return
@@ -71,15 +104,14 @@ def list_webhooks(
 
 
 @app.command()
+@asking
 def test(
+    server: Server,
     webhook_id: WebhookId,
     as_json: AsJson = False,
-    base_url: BaseUrl = None,
-    api_key_file: ApiKeyFile = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Send an event of type kf2v:Webhook:Test now. Exits with 1, saying what came, if the receiver does not take it."""
-    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+    with server.connected() as client:
         answer = client.own_object("POST", f"webhooks/{segment(webhook_id)}/test")
     if not answer["delivered"]:
         raise CommandFailed(
@@ -92,36 +124,36 @@ def test(
 
 
 @app.command()
+@asking
 def delete(
+    server: Server,
     webhook_id: WebhookId,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    base_url: BaseUrl = None,
-    api_key_file: ApiKeyFile = None,
-    data_dir: DataDir = None,
+    yes: Yes = False,
 ) -> None:
     """Delete a webhook; asks first on a terminal. What is on its way there is abandoned."""
-    if not yes and sys.stdin.isatty() and not typer.confirm(f"Delete webhook {webhook_id}?", err=True):
-        raise CommandFailed("NotConfirmed", f"webhook {webhook_id} is still there", fix="")
-    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+    confirm(f"Delete webhook {webhook_id}?", f"webhook {webhook_id} is still there", yes=yes)
+    with server.connected() as client:
         client.own_object("DELETE", f"webhooks/{segment(webhook_id)}")
     say(f"deleted {webhook_id}")
 
 
 @app.command()
+@asking
 def deliveries(
-    webhook_id: Annotated[str | None, typer.Argument(metavar="[WEBHOOK_ID]", help="Of this webhook only.")] = None,
+    server: Server,
+    webhook_id: Annotated[str | None, typer.Argument(metavar="WEBHOOK_ID", help="Of this webhook only.")] = None,
     task_id: Annotated[str | None, typer.Option(help="Of this task only.")] = None,
+    account: Account = None,
+    all_accounts: AllAccounts = False,
     as_json: AsJson = False,
-    base_url: BaseUrl = None,
-    api_key_file: ApiKeyFile = None,
-    data_dir: DataDir = None,
 ) -> None:
     """List what became of events, the newest first; those of the last week, 100 at most."""
     if webhook_id and task_id:
         raise CommandFailed("Usage", "give WEBHOOK_ID or --task-id, not both")
-    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+    query = whose(account, everybody=all_accounts) | ({} if task_id is None else {"task_id": task_id})
+    with server.connected() as client:
         path = f"webhooks/{segment(webhook_id)}/deliveries" if webhook_id else "deliveries"
-        answer = client.own_object("GET", path, params={} if task_id is None else {"task_id": task_id})
+        answer = client.own_object("GET", path, params=query)
     if as_json:
         give_json(answer)
         return
@@ -145,25 +177,24 @@ def deliveries(
 
 
 @app.command()
+@asking
 def retry(
+    server: Server,
     delivery_id: Annotated[str, typer.Argument(metavar="DELIVERY_ID", help="See: kf2v webhooks deliveries.")],
-    base_url: BaseUrl = None,
-    api_key_file: ApiKeyFile = None,
-    data_dir: DataDir = None,
 ) -> None:
     """Send an event once more, whatever became of it."""
-    with connected(find_target(base_url, api_key_file, data_dir)) as client:
+    with server.connected() as client:
         client.own_object("POST", f"deliveries/{segment(delivery_id)}/retry")
     say(f"{delivery_id} is on its way")
 
 
 @app.command()
-def secret(
-    as_json: AsJson = False, base_url: BaseUrl = None, api_key_file: ApiKeyFile = None, data_dir: DataDir = None
-) -> None:
+@asking
+def secret(server: Server, account: Account = None, as_json: AsJson = False) -> None:
     """Print what signs the events to addresses that requests named in X-Kf2v-Callback."""
-    with connected(find_target(base_url, api_key_file, data_dir)) as client:
-        answer = client.own_object("GET", "webhooks/secret")
+    query = whose(account)
+    with server.connected() as client:
+        answer = client.own_object("GET", "webhooks/secret", params=query)
     give_json(answer) if as_json else give(answer["secret"])
 
 

@@ -11,7 +11,7 @@ from kf2v.cli.config import DataDir
 from kf2v.cli.delivery import AsJson
 from kf2v.cli.help import help_alone
 from kf2v.cli.target import segment
-from kf2v.cli.terminal import give, give_json, give_table, say
+from kf2v.cli.terminal import Label, Yes, confirm, give, give_json, give_table, say
 
 app = typer.Typer(
     help="Make, list and delete workspaces of this machine's service.",
@@ -24,7 +24,7 @@ app = typer.Typer(
 def create(
     account: Annotated[str, typer.Option(help="Whose workspace it is.")],
     workspace_id: Annotated[str | None, typer.Option("--id", help="As programs name it; drawn unless told.")] = None,
-    label: Annotated[str, typer.Option(help="A name to tell it by.")] = "",
+    label: Label = None,
     models: Annotated[
         list[str] | None, typer.Option("--model", help="A model that may be asked for in it; may be repeated.")
     ] = None,
@@ -35,7 +35,7 @@ def create(
     from kf2v.wire import backstage
     from kf2v.wire.keys import NewWorkspace, WorkspaceShown
 
-    wish = NewWorkspace(account=account.strip(), id=workspace_id, label=label, models=tuple(models or ()))
+    wish = NewWorkspace(account=account.strip(), id=workspace_id, label=label or "", models=tuple(models or ()))
     made = backstage.parse(WorkspaceShown, BackDoor(data_dir).ask("POST", "/workspaces", members(wish)))
     give_json(members(made)) if as_json else give(made.id)
 
@@ -57,8 +57,10 @@ def list_workspaces(as_json: AsJson = False, data_dir: DataDir = None) -> None:
 @app.command()
 def delete(
     workspace_id: Annotated[str, typer.Argument(metavar="WORKSPACE_ID", help="See: kf2v workspaces list.")],
+    yes: Yes = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Delete a workspace. Its tasks stay; keys that belong to it are refused from then on."""
+    """Delete a workspace; asks first on a terminal. Its tasks stay; keys that belong to it are refused from then on."""
+    confirm(f"Delete workspace {workspace_id}?", f"workspace {workspace_id} is still there", yes=yes)
     BackDoor(data_dir).ask("DELETE", f"/workspaces/{segment(workspace_id)}")
     say(f"deleted {workspace_id}")

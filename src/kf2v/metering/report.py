@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -22,8 +23,11 @@ GROUPS: Mapping[str, Callable[[UsageLine], str]] = {
     "resolution": lambda line: line.resolution,
 }
 
-#: how a cell begins that a spreadsheet takes for a formula (OWASP, "CSV Injection"); the wide ones do in East Asia
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+#: where a spreadsheet may see a cell begin, and a formula in it (OWASP, "CSV Injection"): Excel parts cells at
+#: semicolons where the decimal sign is a comma, whatever the quotes say, and the wide signs compute in East Asia
+_FORMULA = re.compile(r"""((?:^|[,;\t\r\n"])\s*)(?=[=+\-@＝＋－＠])""")
+#: by which Excel knows UTF-8; without it names in Chinese are read as the machine's old encoding
+_MARK = "\ufeff"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +121,9 @@ def price_members(price: Price) -> dict[str, object]:
 
 
 def as_csv(report: Report) -> str:
-    """RFC 4180, without totals, so that whoever adds up a column gets the truth."""
-    text = io.StringIO()
+    """RFC 4180 for spreadsheets, without totals, so that whoever adds up a column gets the truth."""
+    text = io.StringIO(_MARK)
+    text.seek(len(_MARK))
     writer = csv.writer(text)
     figures = tuple(f"{name}_{currency.lower()}" for name in ("cost", "unpriced_seconds") for currency in CURRENCIES)
     writer.writerow((*report.group_by, "videos", "seconds", *figures, "prices"))
@@ -139,4 +144,4 @@ def as_csv(report: Report) -> str:
 
 def _harmless(cell: str) -> str:
     """``cell`` so that no spreadsheet computes what somebody called his account."""
-    return "'" + cell if cell.startswith(_FORMULA) else cell
+    return _FORMULA.sub(r"\1'", cell)

@@ -51,6 +51,7 @@ class RemoteError(Exception):
         status: int | None = None,
         doubtful: bool = False,
         retry_after: float | None = None,
+        answer: Mapping[str, Any] | None = None,
     ) -> None:
         self.code = code
         self.message = message
@@ -60,6 +61,8 @@ class RemoteError(Exception):
         self.doubtful = doubtful
         #: seconds after which the endpoint wants to be asked again, where it said so
         self.retry_after = retry_after
+        #: the whole answer, for what it says beside that; empty where there was none
+        self.answer = dict(answer or {})
         super().__init__(f"{code}: {message}")
 
 
@@ -279,7 +282,7 @@ class DashScope:
                 standing = self.get(task_id)
             except RemoteError as error:
                 failed += 1
-                if failed > patience or not _passing(error):
+                if failed > patience or not is_passing(error):
                     raise
             else:
                 failed = 0
@@ -402,8 +405,9 @@ def _checked(answer: httpx2.Response) -> httpx2.Response:
     ours = True
     try:
         told = msgspec.json.decode(answer.content, type=_ErrorAnswer)
+        whole = msgspec.json.decode(answer.content, type=dict[str, Any])
     except msgspec.DecodeError:
-        ours = False
+        ours, whole = False, None
         told = _ErrorAnswer(
             code=f"HTTP{answer.status_code}",
             message=f"{answer.url.host} answered {answer.status_code} {answer.reason_phrase}".rstrip(),
@@ -418,6 +422,7 @@ def _checked(answer: httpx2.Response) -> httpx2.Response:
         # what the API itself refuses it has not done; a gateway that gave up does not know
         doubtful=answer.status_code >= _SERVER_ERROR and not ours,
         retry_after=float(pause) if pause.isascii() and pause.isdigit() else None,
+        answer=whole,
     )
 
 
@@ -461,8 +466,8 @@ def _origin(url: str) -> str:
         return "the address"
 
 
-def _passing(error: RemoteError) -> bool:
-    """Whether the next poll may go well."""
+def is_passing(error: RemoteError) -> bool:
+    """Whether the same may go well when it is asked for again."""
     if error.status is None:
         return isinstance(error, Unreachable | TimedOut)
     return error.status == _TOO_MANY_REQUESTS or error.status >= _SERVER_ERROR

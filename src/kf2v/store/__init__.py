@@ -362,9 +362,9 @@ class Store(Protocol):
         ...
 
     async def deliveries(
-        self, account: str, *, task_id: str | None = None, webhook_id: str | None = None, limit: int = 100
+        self, account: str | None, *, task_id: str | None = None, webhook_id: str | None = None, limit: int = 100
     ) -> tuple[Delivery, ...]:
-        """An account's deliveries, the newest first; of one task or to one webhook only."""
+        """An account's deliveries or all, the newest first; of one task or to one webhook only."""
         ...
 
     async def forget_deliveries(self, *, created_before: int, limit: int) -> int:

@@ -319,11 +319,11 @@ class MemoryStore:
         return self._deliveries.get(delivery_id)
 
     async def deliveries(
-        self, account: str, *, task_id: str | None = None, webhook_id: str | None = None, limit: int = 100
+        self, account: str | None, *, task_id: str | None = None, webhook_id: str | None = None, limit: int = 100
     ) -> tuple[Delivery, ...]:
         self._check_open()
         newest = _newest_first(self._deliveries.values(), "created_at")
-        mine = (d for d in newest if d.news.account == account and task_id in (None, d.news.task_id))
+        mine = (d for d in newest if account in (None, d.news.account) and task_id in (None, d.news.task_id))
         return tuple(d for d in mine if webhook_id in (None, d.webhook_id))[:limit]
 
     async def forget_deliveries(self, *, created_before: int, limit: int) -> int:

@@ -41,6 +41,29 @@ def test_a_secret_is_not_shown(kf2v: Kf2v, monkeypatch: pytest.MonkeyPatch) -> N
     assert "env KF2V_API_KEY" in ran.out
 
 
+def test_no_secret_within_a_url_is_shown_right_or_wrong(kf2v: Kf2v, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KF2V_REWRITE_BASE_URL", "http://me:hun@ter2@h.example/v1?key=hunter2&hunter2")
+    monkeypatch.setenv("KF2V_MODERATION_URL", "https://hunter2@h.example/#hunter2")
+    monkeypatch.setenv("KF2V_PUBLIC_URL", "https://h.example/@path")
+    monkeypatch.setenv("KF2V_REWRITE_EXTRA", '{"api_key": "hunter2"}')
+    told = shown(kf2v)
+    assert "ter2" not in str(told)
+    assert told["rewrite_base_url"]["value"] == "http://***@h.example/v1?key=***&***"
+    assert told["moderation_url"]["value"] == "https://***@h.example/#***"
+    assert told["rewrite_extra"]["value"] == "api_key"
+    for name in ("REMOTE_BASE_URL", "FETCH_ALLOW_HOSTS"):
+        monkeypatch.setenv(f"KF2V_{name}", "http://me:hunter2@h.example/?key=hunter2")
+        ran = kf2v("config", "show")
+        assert (ran.code, "ter2" in ran.err) == (1, False), ran.err
+        assert "http://***@h.example" in ran.err
+        monkeypatch.delenv(f"KF2V_{name}")
+
+
+def test_lists_of_a_setting_are_shown_sorted_as_in_the_environment(kf2v: Kf2v, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KF2V_FETCH_ALLOW_HOSTS", "h,g,f,e,d,c,b,a")
+    assert shown(kf2v)["fetch_allow_hosts"]["value"] == "a,b,c,d,e,f,g,h"
+
+
 def test_limits_are_shown_as_they_would_be_written_in_the_environment(kf2v: Kf2v) -> None:
     Path("kf2v.toml").write_text("[account_limits.studio]\nspend_per_day = 20.10\n")
     told = shown(kf2v)["account_limits"]

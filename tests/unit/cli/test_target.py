@@ -1,6 +1,8 @@
 """Which server, and a key only where it belongs."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,3 +120,26 @@ def test_a_target_does_not_show_its_key(home: Path) -> None:
 def test_a_neighbour_is_asked_more_often_than_the_cloud(home: Path) -> None:
     assert max(target(**KEYED).pace) < min(target(CLOUD, **KEYED).pace) * 2
     assert target(CLOUD, **KEYED).pace[-1] == 15
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://me:secret@h.example/",
+        "https://secret@h.example/api/v1",
+        "http://h.example/?key=secret",
+        "ftp://a:secret@h",
+    ],
+)
+def test_a_base_url_holds_no_secrets_and_a_refusal_shows_none(kf2v: Callable[..., Any], url: str) -> None:
+    ran = kf2v("tasks", "list", "--base-url", url)
+    assert (ran.code, ran.out) == (2, "")
+    assert "***" in ran.err
+    assert "secret" not in ran.err
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://", "http://h:99999", "https:///api/v1"])
+def test_a_base_url_names_a_host(kf2v: Callable[..., Any], url: str) -> None:
+    ran = kf2v("tasks", "list", "--base-url", url)
+    assert ran.code == 2
+    assert "base URL" in ran.err

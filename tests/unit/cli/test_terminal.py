@@ -1,6 +1,10 @@
 """Data goes to stdout, talk to stderr, and nobody's words steer the terminal."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -44,7 +48,7 @@ def test_a_complaint_has_code_fix_and_request_id(capsys: pytest.CaptureFixture[s
 
 
 def test_a_complaint_as_json_is_one_object_without_empty_members(capsys: pytest.CaptureFixture[str]) -> None:
-    complain(CommandFailed("TaskCanceled", "gone", exit=Exit.GONE, task={"task_id": "t"}), as_json=True)
+    complain(CommandFailed("TaskCanceled", "gone", exit=Exit.GONE, beside={"task_id": "t"}), as_json=True)
     out, err = capsys.readouterr()
     assert out == ""
     assert json.loads(err) == {"code": "TaskCanceled", "message": "gone", "task_id": "t"}
@@ -53,3 +57,41 @@ def test_a_complaint_as_json_is_one_object_without_empty_members(capsys: pytest.
 def test_the_fix_is_that_of_the_code_or_of_its_family() -> None:
     assert "KF2V_FETCH_ALLOW_HOSTS" in CommandFailed("InvalidURL.ConnectionRefused", "").fix
     assert CommandFailed("NobodyKnowsThisOne", "").fix == ""
+
+
+def test_columns_stand_below_each_other_in_chinese_too(capsys: pytest.CaptureFixture[str]) -> None:
+    give_table(("account", "videos"), [("工作室", "1"), ("studio", "2")])
+    assert capsys.readouterr().out == "account  videos\n工作室   1\nstudio   2\n"
+
+
+def test_no_cell_begins_a_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    give_table(("label",), [("mine\nforged  row",)])
+    assert capsys.readouterr().out == "label\nmine forged  row\n"
+
+
+def kf2v_to(output: object, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "kf2v", *words]
+    return subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, env=os.environ | environment)  # type: ignore[call-overload, no-any-return]
+
+
+def test_output_that_cannot_be_written_is_one_line() -> None:
+    with Path("/dev/full").open("w") as full:
+        for words in (("config", "show"), ("models", "--json"), ("help", "exit-codes")):
+            ran = kf2v_to(full, *words)
+            assert ran.returncode == 1
+            assert "standard output cannot be written" in ran.stderr
+            assert len(ran.stderr.splitlines()) == 1
+
+
+def test_a_reader_that_left_is_no_news() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    ran = kf2v_to(write, "config", "show")
+    os.close(write)
+    assert (ran.returncode, ran.stderr) == (1, "")
+
+
+def test_a_terminal_without_chinese_is_told_all_the_same() -> None:
+    ran = kf2v_to(subprocess.PIPE, "config", "show", PYTHONIOENCODING="ascii", KF2V_REWRITE_MODEL="千问")
+    assert ran.returncode == 0
+    assert "\\u5343\\u95ee" in ran.stdout

@@ -110,3 +110,32 @@ def test_what_the_server_refuses_is_told_with_its_words(kf2v: Callable[..., Any]
     ran = kf2v("webhooks", "list")
     assert ran.code == 3
     assert "'manage'" in ran.err
+
+
+def test_a_webhook_is_changed_as_far_as_it_is_said(kf2v: Callable[..., Any], pointed: Endpoint) -> None:
+    answers(pointed, "PATCH", "/webhooks/hook-1", {"webhook": HOOK})
+    ran = kf2v("webhooks", "change", "hook-1", "--disable", "--label", "")
+    assert (ran.code, ran.out) == (0, "")
+    assert pointed.asked[-1].json() == {"enabled": False, "label": ""}
+    answers(pointed, "PATCH", "/webhooks/hook-1", {"webhook": HOOK | {"secret": "whsec_y"}})
+    assert kf2v("webhooks", "change", "hook-1", "--rotate-secret").out == "whsec_y\n"
+    assert pointed.asked[-1].json() == {"rotate_secret": True}
+    count = len(pointed.asked)
+    assert kf2v("webhooks", "change", "hook-1").code == 2
+    assert len(pointed.asked) == count
+
+
+def test_another_account_is_asked_for_by_name_and_all_by_a_word(kf2v: Callable[..., Any], pointed: Endpoint) -> None:
+    for words, query in (
+        ((), {}),
+        (("--account", "shop"), {"account": "shop"}),
+        (("--all-accounts",), {"account": "*"}),
+    ):
+        answers(pointed, "GET", "/webhooks", {"webhooks": []})
+        answers(pointed, "GET", "/deliveries", {"deliveries": []})
+        assert kf2v("webhooks", "list", *words).code == 0
+        assert kf2v("webhooks", "deliveries", *words).code == 0
+        assert [asked.query for asked in pointed.asked[-2:]] == [query, query]
+    answers(pointed, "GET", "/webhooks/secret", {"secret": "s"})
+    assert kf2v("webhooks", "secret", "--account", "shop").out == "s\n"
+    assert pointed.asked[-1].query == {"account": "shop"}

@@ -1,5 +1,6 @@
 """Charges in money: exactly, in the currency that is known, grouped as asked."""
 
+import codecs
 import csv
 import io
 from decimal import Decimal
@@ -114,11 +115,16 @@ def test_the_report_names_its_prices_once_with_source_and_date() -> None:
     ]
 
 
+def sheet(text: str) -> list[list[str]]:
+    """As a reader sees it that knows the mark of UTF-8."""
+    return list(csv.reader(io.StringIO(text.encode().decode("utf-8-sig"), newline="")))
+
+
 def test_a_sheet_has_lines_that_end_as_the_rfc_wants_and_no_totals() -> None:
     text = as_csv(report([line(), line(region="ap-southeast-1", account="b")], ["account", "model"]))
     assert text.count("\r\n") == 3
     assert "\n" not in text.replace("\r\n", "")
-    rows = list(csv.reader(io.StringIO(text)))
+    rows = sheet(text)
     assert rows[0] == [
         *("account", "model", "videos", "seconds", "cost_cny", "cost_usd"),
         *("unpriced_seconds_cny", "unpriced_seconds_usd", "prices"),
@@ -128,16 +134,24 @@ def test_a_sheet_has_lines_that_end_as_the_rfc_wants_and_no_totals() -> None:
     assert rows[1][8].endswith(", 2026-05-30")
 
 
-@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1+1", "\uff201"])
-def test_no_name_becomes_a_formula_in_a_sheet(name: str) -> None:
-    _, row = csv.reader(io.StringIO(as_csv(report([line(account=name)], ["account"])), newline=""))
-    assert row[0] == "'" + name
+@pytest.mark.parametrize("begin", ["", "\t", "\r", "\n", " ", "a;", "a; ", "a,", 'a"', "a\t", "a\r\n"])
+@pytest.mark.parametrize("formula", ["=1+1", "+1", "-1", "@SUM(A1)", "\uff1d1+1", "\uff0b1", "\uff0d1", "\uff201"])
+def test_no_name_becomes_a_formula_in_a_sheet_whatever_parts_its_cells(begin: str, formula: str) -> None:
+    _, row = sheet(as_csv(report([line(account=begin + formula)], ["account"])))
+    assert row[0] == f"{begin}'{formula}"
 
 
-@pytest.mark.parametrize("name", ['a "quoted" name', "commas, many", "two\nlines", "中文"])
+@pytest.mark.parametrize(
+    "name", ['a "quoted" name', "commas, many", "two\nlines", "中文", "team-a", "a@b.example", "1 = 1"]
+)
 def test_a_name_comes_back_from_a_sheet_as_it_is(name: str) -> None:
-    _, row = csv.reader(io.StringIO(as_csv(report([line(account=name)], ["account"])), newline=""))
+    _, row = sheet(as_csv(report([line(account=name)], ["account"])))
     assert row[0] == name
+
+
+def test_a_sheet_begins_with_the_mark_by_which_excel_reads_chinese_names() -> None:
+    for lines in ([], [line(account="工作室")]):
+        assert as_csv(report(lines, ["account"])).encode().startswith(codecs.BOM_UTF8 + b"account,")
 
 
 def job(model: str, resolution: str) -> Job:

@@ -67,12 +67,34 @@ def test_a_manager_sees_and_makes_keys_of_its_account_alone(house: House, manage
 
 
 def test_who_may_everything_sees_and_makes_keys_of_every_account(house: House, admin: str) -> None:
-    accounts = {row["account"] for row in house.call("GET", KEYS, key=admin).json()["keys"]}
+    accounts = {row["account"] for row in house.call("GET", f"{KEYS}?account=*", key=admin).json()["keys"]}
     assert accounts == {"mine", "theirs", "owner"}
     made = make(house, admin, account="new")
     listed = house.call("GET", f"{KEYS}?account=new", key=admin).json()["keys"]
     assert [row["id"] for row in listed] == [made["id"]]
     assert house.call("POST", f"{KEYS}/{made['id']}/revoke", key=admin).status_code == 200
+
+
+@pytest.mark.parametrize("path", [KEYS, SPACES, "/kf2v/v1/webhooks", "/kf2v/v1/deliveries", "/kf2v/v1/usage"])
+def test_account_means_the_same_wherever_it_is_asked(house: House, manager: str, admin: str, path: str) -> None:
+    def told(query: str, key: str) -> Any:
+        answer = house.call("GET", f"{path}{query}", key=key)
+        return {n: v for n, v in answer.json().items() if n != "request_id"} if answer.status_code == 200 else None
+
+    house.call("POST", SPACES, key=manager)
+    for key, own in ((manager, "mine"), (admin, "owner")):
+        assert told("", key) == told("?account=", key) == told(f"?account={own}", key) is not None
+    for query in ("?account=*", "?account=theirs", "?account=nobody"):
+        assert told(query, manager) is None
+        assert told(query, admin) is not None
+    assert house.call("GET", f"{path}?account={'x' * 65}", key=admin).status_code == 400
+
+
+@pytest.mark.parametrize("path", [KEYS, SPACES, "/kf2v/v1/webhooks"])
+def test_nothing_is_made_for_everybody(house: House, admin: str, path: str) -> None:
+    url = {"url": "https://h.example/"} if path.endswith("webhooks") else {}
+    answer = house.call("POST", path, key=admin, json={"account": "*"} | url)
+    assert (answer.status_code, answer.json()["code"]) == (400, "InvalidParameter")
 
 
 def test_a_key_is_changed_rotated_switched_and_revoked(house: House, manager: str) -> None:
@@ -126,7 +148,10 @@ def test_workspaces_are_made_listed_and_deleted(house: House, manager: str, admi
     assert drawn.startswith("llm-")
     own = house.call("GET", SPACES, key=manager).json()["workspaces"]
     assert [row["id"] for row in own] == ["llm-1"]
-    assert {row["id"] for row in house.call("GET", SPACES, key=admin).json()["workspaces"]} == {"llm-1", drawn}
+    assert {row["id"] for row in house.call("GET", f"{SPACES}?account=*", key=admin).json()["workspaces"]} == {
+        "llm-1",
+        drawn,
+    }
     assert house.call("DELETE", f"{SPACES}/{drawn}", key=manager).status_code == 404
     assert house.call("DELETE", f"{SPACES}/llm-1", key=manager).status_code == 200
     assert house.call("DELETE", f"{SPACES}/llm-1", key=manager).status_code == 404

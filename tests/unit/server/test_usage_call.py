@@ -220,7 +220,7 @@ def test_a_sheet_comes_for_whoever_wants_one(house: House, query: str, headers: 
     answer = house.call("GET", f"{USAGE}?{query}", headers=headers)
     assert answer.headers["content-type"].startswith("text/csv")
     assert answer.headers["content-disposition"] == 'attachment; filename="usage.csv"'
-    heads, row = csv.reader(io.StringIO(answer.text))
+    heads, row = csv.reader(io.StringIO(answer.content.decode("utf-8-sig")))
     assert dict(zip(heads, row, strict=True)) | {"prices": ""} == {
         "day": TODAY,
         "model": "wan2.2-kf2v-flash",

@@ -235,6 +235,11 @@ def test_an_admin_manages_everybodys(house: House) -> None:
     assert made["account"] == "mine"
     assert listed(house) == listed(house, key=ADMIN, query="?account=mine") == [made["id"]]
     assert listed(house, key=ADMIN) == []
+    assert listed(house, key=ADMIN, query="?account=*") == [made["id"]]
+    delivery_of(house)
+    for account, count in (("*", 1), ("mine", 1), ("", 0)):
+        answer = house.call("GET", f"/kf2v/v1/deliveries?account={account}", key=ADMIN)
+        assert len(answer.json()["deliveries"]) == count, account
     assert house.call("GET", f"{HOOKS}/{made['id']}", key=ADMIN).status_code == 200
     mine = house.call("GET", f"{HOOKS}/secret", key=MANAGER).json()
     assert house.call("GET", f"{HOOKS}/secret?account=mine", key=ADMIN).json()["secret"] == mine["secret"]

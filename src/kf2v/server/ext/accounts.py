@@ -1,5 +1,10 @@
-"""Whose keys and workspaces a caller may see and manage: its own account's, or with the scope ``admin`` everybody's."""
+"""What ``account`` means wherever a call of ours takes it.
 
+Without it, it is the caller's own; where things are listed, ``*`` is everybody's. All but the own needs the scope
+``admin``.
+"""
+
+from kf2v.admission.grants import EVERYBODY, checked_account
 from kf2v.admission.keys import Caller, Scope
 from kf2v.errors import ScopeMissing
 
@@ -13,13 +18,18 @@ def require_manager(caller: Caller, *, lasting: bool = False) -> None:
 
 
 def account_for(caller: Caller, named: str | None) -> str:
-    """The account that something is made for. Raises ScopeMissing for another one than the caller's own."""
-    account = caller.account if named is None else named.strip()
-    if account != caller.account and not caller.may(Scope.ADMIN):
+    """The one account that something is made for or told of. Raises InvalidParameter for what is no name of one, and
+    ScopeMissing for another than the caller's own, whether there is such an account or not."""
+    account = (named or "").strip() or caller.account
+    if account == caller.account:
+        return account
+    if not caller.may(Scope.ADMIN):
         raise ScopeMissing(f"{ScopeMissing.sentence} Another account needs a key with the scope '{Scope.ADMIN}'.")
-    return account
+    return checked_account(account)
 
 
 def account_seen(caller: Caller, named: str | None) -> str | None:
-    """The account whose things are listed, None for all. Raises ScopeMissing."""
-    return None if not named and caller.may(Scope.ADMIN) else account_for(caller, named or None)
+    """The account whose things are listed, None for all. Raises what ``account_for`` raises."""
+    if named == EVERYBODY and caller.may(Scope.ADMIN):
+        return None
+    return account_for(caller, named)

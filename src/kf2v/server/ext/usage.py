@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from kf2v.admission.keys import Caller, Scope
+from kf2v.admission.keys import Scope
 from kf2v.catalog.prices import Prices
 from kf2v.clock import HOUR
 from kf2v.errors import InvalidParameter
 from kf2v.metering.report import GROUPS, as_csv, members, report
 from kf2v.server.exchange import Answer, Exchange, Reply, reply
+from kf2v.server.ext.accounts import account_seen
 from kf2v.server.reception import Reception
 from kf2v.server.routes import EXT
 from kf2v.server.routing import Route
@@ -16,8 +17,6 @@ from kf2v.store import Store, UsageQuery
 from kf2v.wire.v1 import times
 from kf2v.wire.v1.fields import choices, misfit
 
-#: in ``account``, everybody's
-ALL = "*"
 FORMATS = ("json", "csv")
 #: of a report that does not say
 GROUP_BY = "day,model,resolution"
@@ -38,7 +37,7 @@ class UsageReports:
         caller = await self._reception.caller(exchange, Scope.READ)
         asked = exchange.query()
         group_by, as_sheet = _group_by(asked), _format(asked, exchange) == "csv"
-        query = _account(asked, caller, _query(asked))
+        query = replace(_query(asked), account=account_seen(caller, asked.get("account")))
         found = report(await self._store.usage(query), group_by, self._prices)
         if as_sheet:
             headers = ((b"content-disposition", b'attachment; filename="usage.csv"'),)
@@ -60,14 +59,6 @@ def _query(asked: Mapping[str, str]) -> UsageQuery:
         since=since,
         until=None if until is None else until + 24 * HOUR,
     )
-
-
-def _account(asked: Mapping[str, str], caller: Caller, query: UsageQuery) -> UsageQuery:
-    """Raises ScopeMissing where it is none of the caller's business, whether there is such an account or not."""
-    account = asked.get("account") or caller.account
-    if account != caller.account:
-        caller.require(Scope.ADMIN)
-    return replace(query, account=None if account == ALL else account)
 
 
 def _group_by(asked: Mapping[str, str]) -> tuple[str, ...]:

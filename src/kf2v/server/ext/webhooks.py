@@ -13,14 +13,13 @@ from kf2v.net.guard import AllowedHosts
 from kf2v.notify.courier import Courier
 from kf2v.notify.signature import is_secret, new_secret
 from kf2v.server.exchange import Exchange, Reply, reply
-from kf2v.server.ext.accounts import require_manager
+from kf2v.server.ext.accounts import account_for, account_seen, require_manager
 from kf2v.server.reception import Reception
 from kf2v.server.routes import EXT
 from kf2v.server.routing import Route
 from kf2v.store import Store, Webhook
 from kf2v.tasks.identity import new_id
 from kf2v.wire import webhooks as wire
-from kf2v.wire.v1.fields import misfit
 
 #: of an account
 LIMIT = 20
@@ -74,8 +73,8 @@ class Webhooks:
         ]
 
     async def list(self, exchange: Exchange) -> Reply:
-        """The account's webhooks, oldest first."""
-        account = _account(await self._caller(exchange), exchange.query().get("account"))
+        """An account's webhooks or all, oldest first."""
+        account = account_seen(await self._caller(exchange), exchange.query().get("account"))
         return reply(exchange, {"webhooks": [wire.webhook(row) for row in await self._store.webhooks(account)]})
 
     async def create(self, exchange: Exchange) -> Reply:
@@ -85,7 +84,7 @@ class Webhooks:
         now = self._clock.now()
         row = Webhook(
             id=new_id(now),
-            account=_account(caller, asked.account),
+            account=account_for(caller, asked.account),
             url=receiver("url", asked.url, self._hosts),
             secret=new_secret() if asked.secret is None else _usable(asked.secret),
             label=asked.label,
@@ -99,7 +98,7 @@ class Webhooks:
 
     async def secret(self, exchange: Exchange) -> Reply:
         """What signs the events to addresses that a request named in ``X-Kf2v-Callback``."""
-        account = _account(await self._caller(exchange, lasting=True), exchange.query().get("account"))
+        account = account_for(await self._caller(exchange, lasting=True), exchange.query().get("account"))
         return reply(exchange, {"account": account, "secret": self._account_secret(account)})
 
     async def get(self, exchange: Exchange) -> Reply:
@@ -158,10 +157,10 @@ class Webhooks:
         return reply(exchange, {"deliveries": [wire.delivery(row) for row in rows]})
 
     async def deliveries(self, exchange: Exchange) -> Reply:
-        """What became of the account's events, callbacks included, the newest first."""
+        """What became of an account's events or of all, callbacks included, the newest first."""
         caller, query = await self._caller(exchange), exchange.query()
         rows = await self._store.deliveries(
-            _account(caller, query.get("account")), task_id=query.get("task_id") or None, limit=SHOWN
+            account_seen(caller, query.get("account")), task_id=query.get("task_id") or None, limit=SHOWN
         )
         return reply(exchange, {"deliveries": [wire.delivery(row) for row in rows]})
 
@@ -190,16 +189,6 @@ class Webhooks:
 
 def _may_see(caller: Caller, account: str) -> bool:
     return account == caller.account or caller.may(Scope.ADMIN)
-
-
-def _account(caller: Caller, asked: str | None) -> str:
-    """Whose: ``asked`` or the caller's own. Raises ScopeMissing for another's without being an admin."""
-    if not asked or asked == caller.account:
-        return caller.account
-    caller.require(Scope.ADMIN)
-    if len(asked) > wire.LABEL_LIMIT or not asked.isprintable():
-        raise misfit("account", asked, "the name of an account")
-    return asked
 
 
 def _usable(secret: str) -> str:

@@ -357,7 +357,7 @@ class SqliteStore:
         return outbox.one(self._reader, delivery_id)
 
     async def deliveries(
-        self, account: str, *, task_id: str | None = None, webhook_id: str | None = None, limit: int = 100
+        self, account: str | None, *, task_id: str | None = None, webhook_id: str | None = None, limit: int = 100
     ) -> tuple[Delivery, ...]:
         return await self._list(
             lambda db: outbox.newest(db, account, task_id=task_id, webhook_id=webhook_id, limit=limit)

@@ -23,9 +23,10 @@ UPDATE delivery SET due_at = ?, attempts = ?, delivered_at = ?, abandoned_at = ?
 """
 NEWEST = f"""
 SELECT {rows.DELIVERY_COLUMNS} FROM delivery
-WHERE account = ?1 AND (?2 IS NULL OR task_id = ?2) AND (?3 IS NULL OR webhook_id = ?3)
+WHERE {{whose}} AND (?2 IS NULL OR task_id = ?2) AND (?3 IS NULL OR webhook_id = ?3)
 ORDER BY created_at DESC, seq DESC LIMIT ?4
 """  # noqa: S608
+NEWEST_OF_ACCOUNT, NEWEST_OF_ALL = NEWEST.format(whose="account = ?1"), NEWEST.format(whose="?1 IS NULL")
 BY_ID = f"SELECT {rows.DELIVERY_COLUMNS} FROM delivery WHERE id = ?"  # noqa: S608
 FORGET = """
 DELETE FROM delivery WHERE seq IN (
@@ -75,6 +76,7 @@ def one(db: apsw.Connection, delivery_id: str) -> Delivery | None:
 
 
 def newest(
-    db: apsw.Connection, account: str, *, task_id: str | None, webhook_id: str | None, limit: int
+    db: apsw.Connection, account: str | None, *, task_id: str | None, webhook_id: str | None, limit: int
 ) -> tuple[Delivery, ...]:
-    return tuple(map(rows.delivery_of_row, db.execute(NEWEST, (account, task_id, webhook_id, limit))))
+    found = NEWEST_OF_ALL if account is None else NEWEST_OF_ACCOUNT
+    return tuple(map(rows.delivery_of_row, db.execute(found, (account, task_id, webhook_id, limit))))
