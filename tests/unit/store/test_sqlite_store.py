@@ -165,7 +165,7 @@ async def test_what_is_no_database_is_refused_and_free_again(tmp_path: Path) -> 
         (outbox.DUE, (1, "[]", 1), "delivery_due"),
         (outbox.UNDELIVERED, (), "delivery_due"),
         (outbox.KEEP, (1, 1, 1, 1, 1, "", "a"), "sqlite_autoindex_delivery_1"),
-        (outbox.NEWEST, ("mine", None, None, 1), "delivery_of"),
+        (outbox.NEWEST_OF_ACCOUNT, ("mine", None, None, 1), "delivery_of"),
         (outbox.FORGET, (1, 1), "delivery_old"),
         (UNFINISHED, (), "task_unfinished"),
         (FORGET, (1, 1), "task_ended"),

@@ -21,12 +21,14 @@ UNDELIVERED = "SELECT count(*) FROM delivery WHERE delivered_at IS NULL AND aban
 KEEP = """
 UPDATE delivery SET due_at = ?, attempts = ?, delivered_at = ?, abandoned_at = ?, status = ?, error = ? WHERE id = ?
 """
-NEWEST = f"""
+_NEWEST = f"""
 SELECT {rows.DELIVERY_COLUMNS} FROM delivery
 WHERE {{whose}} AND (?2 IS NULL OR task_id = ?2) AND (?3 IS NULL OR webhook_id = ?3)
-ORDER BY created_at DESC, seq DESC LIMIT ?4
+ORDER BY {{newest_first}} LIMIT ?4
 """  # noqa: S608
-NEWEST_OF_ACCOUNT, NEWEST_OF_ALL = NEWEST.format(whose="account = ?1"), NEWEST.format(whose="?1 IS NULL")
+NEWEST_OF_ACCOUNT = _NEWEST.format(whose="account = ?1", newest_first="created_at DESC, seq DESC")
+#: in the order of rows, which needs no index of its own
+NEWEST_OF_ALL = _NEWEST.format(whose="?1 IS NULL", newest_first="seq DESC")
 BY_ID = f"SELECT {rows.DELIVERY_COLUMNS} FROM delivery WHERE id = ?"  # noqa: S608
 FORGET = """
 DELETE FROM delivery WHERE seq IN (
