@@ -1,5 +1,6 @@
 """A service that speaks OpenAI's protocol, whoever made it; the only module that knows the client library."""
 
+import contextlib
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
@@ -30,6 +31,9 @@ class Compatible:
         self._api_key = api_key
         # A proxy is for what is far away.
         self._near = is_loopback(base_url)
+        # To load it takes a second or more, which is not to be taken from the time that an answer is given.
+        with contextlib.suppress(ImportError):  # told when it is asked
+            import openai as openai
 
     async def ask(self, call: "Callable[[AsyncOpenAI], Awaitable[T]]", *, seconds: float, wanted: str) -> T:
         """What ``call`` gets from a client of this service; ``wanted`` names it. Raises Unanswered."""
