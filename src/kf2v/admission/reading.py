@@ -1,10 +1,9 @@
 """Prompts are read by the moderators before a task is promised, and nobody else waits for it."""
 
 import asyncio
-import threading
 from collections.abc import Collection
-from concurrent.futures import Future
 
+from kf2v import daemon
 from kf2v.moderation import Exhibit, Note
 from kf2v.moderation.panel import Panel, unheard
 from kf2v.tasks.job import Side
@@ -37,23 +36,15 @@ class Reading:
                 await self._places.acquire()
         except TimeoutError:
             busy = f"too many prompts were waiting for it for {self._patience:g} s"
-            await asyncio.wrap_future(self._begun(prompt, exhibit, note, busy))
+            await self._read(prompt, exhibit, note, busy)
             return
         try:
-            await asyncio.wrap_future(self._begun(prompt, exhibit, note))
+            await self._read(prompt, exhibit, note)
         finally:
             self._places.release()
 
-    def _begun(self, prompt: str, exhibit: Exhibit, note: Note, busy: str = "") -> Future[None]:
-        """In a thread that no shutdown waits for, unlike those of a pool."""
-        outcome = Future[None]()
-        outcome.set_running_or_notify_cancel()
-
-        def read() -> None:
-            try:
-                outcome.set_result(self._panel.read(prompt, exhibit, lambda: None, note, busy=busy))
-            except Exception as error:  # noqa: BLE001  whoever waits is told
-                outcome.set_exception(error)
-
-        threading.Thread(target=read, name="moderation", daemon=True).start()
-        return outcome
+    async def _read(self, prompt: str, exhibit: Exhibit, note: Note, busy: str = "") -> None:
+        reading = daemon.begin(
+            lambda: self._panel.read(prompt, exhibit, lambda: None, note, busy=busy), name="moderation"
+        )
+        await asyncio.wrap_future(reading)

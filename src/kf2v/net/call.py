@@ -4,8 +4,10 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import Future
+from concurrent.futures import wait
 from typing import Any, TypeVar
+
+from kf2v import daemon
 
 T = TypeVar("T")
 
@@ -50,22 +52,15 @@ def call_within(
     comes by drops, this returns in time; the work is cancelled behind it.
     """
     deadline = time.monotonic() + seconds
-    given_up, outcome = threading.Event(), Future[T]()
-
-    def go() -> None:
-        try:
-            outcome.set_result(asyncio.run(_unless(given_up, work)))
-        except BaseException as error:  # noqa: BLE001  whoever waits is told
-            outcome.set_exception(error)
-
-    threading.Thread(target=go, name=name, daemon=True).start()
+    given_up = threading.Event()
+    outcome = daemon.begin(lambda: asyncio.run(_unless(given_up, work)), name=name)
     try:
         while not outcome.done():
             tick()
             left = deadline - time.monotonic()
             if left <= 0:
                 raise Unanswered(f"no answer within {seconds:.0f} s")
-            _wait(outcome, min(TICK, left))
+            wait({outcome}, timeout=min(TICK, left))
         return outcome.result()
     finally:
         given_up.set()
@@ -77,9 +72,3 @@ async def _unless(given_up: threading.Event, work: Callable[[], Coroutine[Any, A
         await asyncio.wait({call}, timeout=TICK)
     call.cancel()
     return await call
-
-
-def _wait(outcome: "Future[T]", seconds: float) -> None:
-    done = threading.Event()
-    outcome.add_done_callback(lambda _: done.set())
-    done.wait(seconds)

@@ -7,14 +7,15 @@ still checked against the name.
 
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import wait
 from ipaddress import ip_address
 from typing import Any, TypeAlias
 
 import httpcore2
 
+from kf2v import daemon
 from kf2v.net.guard import PUBLIC_PORTS, AllowedHosts, FrameUrl, is_public
 
 #: host and port to IP addresses, best first; raises OSError if there are none
@@ -91,22 +92,14 @@ class GuardedLine(httpcore2.NetworkBackend):
 
     def _resolve(self, host: str, port: int) -> Sequence[str]:
         """One question to the resolver, in a thread: it knows no deadline of its own."""
-        answer: list[Sequence[str] | OSError | UnicodeError] = []
-
-        def ask() -> None:
-            try:
-                answer.append(self._resolver(host, port))
-            except (OSError, UnicodeError) as error:
-                answer.append(error)
-
-        asking = threading.Thread(target=ask, name="kf2v-resolve", daemon=True)
-        asking.start()
-        asking.join(self._deadline.left())
-        if not answer:
+        answer = daemon.begin(lambda: self._resolver(host, port), name="kf2v-resolve")
+        wait({answer}, timeout=self._deadline.left())
+        if not answer.done():
             raise TimeoutError
-        if isinstance(answer[0], Exception):
-            raise Closed(f"the host of {self._shown} cannot be resolved") from answer[0]
-        return answer[0]
+        try:
+            return answer.result()
+        except (OSError, UnicodeError) as error:
+            raise Closed(f"the host of {self._shown} cannot be resolved") from error
 
 
 class TimedStream(httpcore2.NetworkStream):

@@ -14,18 +14,17 @@ answer, and a crowd of strangers nothing from another account.
 """
 
 import asyncio
-import concurrent.futures
 import contextlib
-import threading
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import structlog
 
+from kf2v import daemon
 from kf2v.clock import Clock
 from kf2v.net.post import Answer, NeverPosted, NotPosted
 from kf2v.notify import Outbox, Post
@@ -36,8 +35,6 @@ from kf2v.notify.signature import signed
 from kf2v.tasks.identity import new_id
 from kf2v.tasks.news import Delivery, Webhook
 from kf2v.wire.v1 import events
-
-T = TypeVar("T")
 
 #: deliveries looked at in one round
 BATCH = 200
@@ -392,7 +389,7 @@ class Courier:
             **signed(body, event_id=event_id, secret=secret, now=self._clock.now()),
         }
         try:
-            answer = await _in_thread(lambda: self._post(url, body, headers))
+            answer = await asyncio.wrap_future(daemon.begin(lambda: self._post(url, body, headers), name="kf2v-post"))
         except NotPosted as error:
             return Heard(error=f"{error}.", never=isinstance(error, NeverPosted))
         return _heard(answer)
@@ -403,18 +400,3 @@ def _heard(answer: Answer) -> Heard:
     redirect = " Redirects are not followed." if 300 <= answer.status < 400 else ""
     error = "" if well else f"The receiver answered with status {answer.status}.{redirect}"
     return Heard(status=answer.status, error=error, retry_after=answer.retry_after, text=answer.text)
-
-
-async def _in_thread(work: Callable[[], T]) -> T:
-    """``work`` in a thread that nobody waits for at the end of the process, unlike those of ``asyncio.to_thread``."""
-    done = concurrent.futures.Future[T]()
-    done.set_running_or_notify_cancel()
-
-    def work_and_tell() -> None:
-        try:
-            done.set_result(work())
-        except Exception as error:  # noqa: BLE001  raised where it is awaited
-            done.set_exception(error)
-
-    threading.Thread(target=work_and_tell, name="kf2v-post", daemon=True).start()
-    return await asyncio.wrap_future(done)
