@@ -32,7 +32,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from kf2v.catalog.models import MODELS
+from kf2v.catalog.models import FRAMES, MODELS
 from kf2v.catalog.prices import read_prices
 from kf2v.net.guard import AllowedHosts
 
@@ -269,7 +269,7 @@ class Settings(BaseSettings):
     #: bits of 64 in which a picture may differ from a listed one and still be taken for it
     moderation_picture_distance: int = Field(default=10, ge=0, le=24)
     #: every so many frames of a film are inspected, and the first and the last
-    moderation_output_every: int = Field(default=10, ge=1, le=149)
+    moderation_output_every: int = Field(default=10, ge=1, le=FRAMES - 1)
     #: the classifier's address, or the endpoint's, up to what comes before ``/moderations``
     moderation_url: str | None = None
     #: the key it asks for, if it asks for one

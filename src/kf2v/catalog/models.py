@@ -9,6 +9,9 @@ from typing import Literal
 
 #: how long every video is (reference: "duration … fixed at 5")
 SECONDS = 5
+#: and of what: its frames per second, and how many they are
+FPS = 30
+FRAMES = SECONDS * FPS
 
 #: target area in pixels of each resolution tier; 720P from the reference's example (750x1000 gives 816x1104)
 AREAS = {"480P": 832 * 480, "720P": 1280 * 720, "1080P": 1920 * 1080}

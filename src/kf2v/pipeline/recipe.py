@@ -14,6 +14,7 @@ import structlog
 from PIL import Image
 
 from kf2v.blobs import BlobExists, Blobs
+from kf2v.catalog.models import FPS, FRAMES
 from kf2v.engines import Engine, EngineUnavailable, Scene, Watch
 from kf2v.errors import AlgorithmError, ApiError, DataInspectionFailed, OutOfOrder, RewriteFailed
 from kf2v.metering import usage_of
@@ -29,8 +30,6 @@ from kf2v.video.frames import fit
 from kf2v.video.retime import retime
 from kf2v.video.size import output_size
 from kf2v.video.watermark import Text, Watermark
-
-FPS, COUNT = 30, 150
 
 log = structlog.get_logger(__name__)
 
@@ -88,7 +87,7 @@ class Recipe:
         first, last = fit(first, size), fit(last, size)
         actual_prompt = self._rewrite(lease, first, last, watch)
         scene = _scene(job, first, last, job.prompt if actual_prompt is None else actual_prompt)
-        clip = retime(self._generate(job, scene, watch), fps=FPS, count=COUNT)
+        clip = retime(self._generate(job, scene, watch), fps=FPS, count=FRAMES)
         clip = self._marked(clip) if job.watermark else clip
         clip = self._inspected(lease, clip, watch)
         with self._encoded(lease, clip, size) as path:
@@ -155,7 +154,7 @@ class Recipe:
 
         def passing() -> Iterator[Frame]:
             for number, frame in enumerate(clip.frames):
-                if self._panel.samples(number, of=COUNT):
+                if self._panel.samples(number, of=FRAMES):
                     self._panel.look(frame, exhibit(lease, "frame", number), watch.tick, watch.note)
                 yield frame
 
@@ -242,7 +241,7 @@ def _check(path: Path, size: Size) -> None:
         height=size.height,
         fps=FPS,
         steady=True,
-        frames=COUNT,
+        frames=FRAMES,
         faststart=True,
         has_audio=False,
     )

@@ -18,6 +18,7 @@ from typing import TypeVar
 import structlog
 
 from kf2v.blobs import Blobs
+from kf2v.catalog.models import FPS, FRAMES
 from kf2v.clock import SECOND, Clock
 from kf2v.engines.remote import NAME, Line, Remote
 from kf2v.engines.remote.pace import pauses
@@ -47,7 +48,6 @@ SKEW = 60 * SECOND
 #: bytes; five seconds of video have a hundredth of it
 LARGEST = 512 * 2**20
 #: what this API's videos are; others are kept as well, and the log says so
-FPS, COUNT = 30, 150
 #: codes of contents that may not pass
 FORBIDDEN = frozenset({DataInspectionFailed.code, IPInfringementSuspect.code})
 
@@ -200,7 +200,7 @@ class Relay:
             return
         for number, frame, is_last in _numbered(_decoded(path)):
             tick()
-            if is_last or self._panel.samples(number, of=COUNT):
+            if is_last or self._panel.samples(number, of=FRAMES):
                 self._panel.look(frame, exhibit(lease, "frame", number), tick, progress.note)
 
     def _drawn_up(self, lease: Lease, pictures: tuple[Picture, Picture], line: Line, progress: Progress) -> Order:
@@ -353,7 +353,7 @@ def _examined(path: Path, lease: Lease) -> Size:
         raise AlgorithmError from error
     if found.codec != "h264" or found.frames < 1:
         raise AlgorithmError from ValueError(f"the far side's file is {found}")
-    usual = replace(found, pixel_format="yuv420p", fps=FPS, frames=COUNT, steady=True, faststart=True, has_audio=False)
+    usual = replace(found, pixel_format="yuv420p", fps=FPS, frames=FRAMES, steady=True, faststart=True, has_audio=False)
     if found != usual:
         log.warning("far video is unlike ours", task_id=lease.task_id, found=str(found))
     return Size(width=found.width, height=found.height)

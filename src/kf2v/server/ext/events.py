@@ -17,6 +17,7 @@ from kf2v.server.exchange import ClientGone, Exchange, Reply
 from kf2v.server.ext.portrait import Portrait
 from kf2v.server.journal import Gap, Journal
 from kf2v.server.reception import Reception
+from kf2v.server.routes import EXT
 from kf2v.server.routing import Route
 
 #: seconds of silence after which a comment keeps the connection from being taken for dead
@@ -39,7 +40,7 @@ class Events:
         self._heartbeat = heartbeat
 
     def routes(self) -> list[Route]:
-        return [Route("GET", "/kf2v/v1/events", self)]
+        return [Route("GET", f"{EXT}/events", self)]
 
     async def __call__(self, exchange: Exchange) -> Reply:
         query = exchange.query()

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from kf2v.admission.keys import Scope
 from kf2v.blobs import Blobs, NoSuchBlob
+from kf2v.catalog.models import FRAMES
 from kf2v.errors import NotFound
 from kf2v.server.exchange import Exchange, Reply
 from kf2v.server.ext.portrait import Portrait
@@ -19,8 +20,6 @@ from kf2v.server.routing import Route
 from kf2v.server.v1.files import is_known
 from kf2v.tasks import Video
 
-#: every video has as many
-FRAMES = 150
 NAMED = {"first": 0, "last": FRAMES - 1}
 #: videos decoded at once: a frame takes up to a second of a core, and polls shall go on meanwhile
 AT_ONCE = 2

@@ -6,6 +6,7 @@ from typing import Protocol
 from kf2v.blobs import Blobs
 from kf2v.clock import SECOND, Clock
 from kf2v.server.exchange import Exchange
+from kf2v.server.routes import EXT
 from kf2v.server.v1.files import VideoLinks
 from kf2v.store import Store
 from kf2v.tasks import State, Task
@@ -65,7 +66,7 @@ class Portrait:
     async def _around(self, task: Task, exchange: Exchange) -> wire.Surroundings:
         running = task.state is State.RUNNING
         shown = len(await self.newest_previews(task)) if running else 0
-        base = f"/kf2v/v1/tasks/{task.id}/previews"
+        base = f"{EXT}/tasks/{task.id}/previews"
         return wire.Surroundings(
             position=await self._store.place(task.id) if task.state.waiting else None,
             eta=await self._eta(task),

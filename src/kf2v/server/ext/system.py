@@ -11,6 +11,7 @@ from kf2v.clock import SECOND, Clock
 from kf2v.server.desk import Desk
 from kf2v.server.exchange import Exchange, Reply, reply
 from kf2v.server.reception import Reception
+from kf2v.server.routes import EXT
 from kf2v.server.routing import Route
 from kf2v.server.vitals import Vitals
 from kf2v.store import Store
@@ -58,9 +59,9 @@ class System:
 
     def routes(self) -> list[Route]:
         return [
-            Route("GET", "/kf2v/v1/engines", self.engines),
-            Route("GET", "/kf2v/v1/workers", self.workers),
-            Route("GET", "/kf2v/v1/system", self.system),
+            Route("GET", f"{EXT}/engines", self.engines),
+            Route("GET", f"{EXT}/workers", self.workers),
+            Route("GET", f"{EXT}/system", self.system),
         ]
 
     async def engines(self, exchange: Exchange) -> Reply:

@@ -11,6 +11,7 @@ from kf2v.server.exchange import Exchange, Reply, reply
 from kf2v.server.ext.portrait import Portrait
 from kf2v.server.journal import Journal
 from kf2v.server.reception import Reception
+from kf2v.server.routes import EXT
 from kf2v.server.routing import Route
 from kf2v.server.sweeper import Sweeper
 from kf2v.store import Store
@@ -18,7 +19,7 @@ from kf2v.tasks import Task
 from kf2v.tasks.retention import Retention
 from kf2v.wire.ext import tasks as wire
 
-TASKS = "/kf2v/v1/tasks"
+TASKS = f"{EXT}/tasks"
 #: of ``{"kept": …}``
 BODY_LIMIT = 4_096
 
