@@ -10,14 +10,17 @@ from kf2v.catalog.regions import REGIONS
 from kf2v.server.app import App
 from kf2v.server.aside import Aside
 from kf2v.server.ext.chains import Chains
+from kf2v.server.ext.estimate import Estimate
 from kf2v.server.ext.events import Events
 from kf2v.server.ext.keys import KeyCalls
 from kf2v.server.ext.pictures import Pictures
 from kf2v.server.ext.portrait import Portrait
-from kf2v.server.ext.previews import Previews
+from kf2v.server.ext.rewrite import Rewrite
 from kf2v.server.ext.system import System
 from kf2v.server.ext.tasks import OwnTasks
+from kf2v.server.ext.trial import Trial
 from kf2v.server.ext.usage import UsageReports
+from kf2v.server.ext.validate import Validate
 from kf2v.server.ext.webhooks import Webhooks
 from kf2v.server.ext.workspaces import WorkspaceCalls
 from kf2v.server.operations import Operations
@@ -70,7 +73,7 @@ def routes_of(front: Front) -> Routes:
             *KeyCalls(reception=front.reception, keys=front.keys).routes(),
             *WorkspaceCalls(reception=front.reception, workspaces=front.workspaces).routes(),
             *UsageReports(reception=front.reception, store=front.store, prices=front.prices).routes(),
-            *_previews(front).routes(),
+            *_without_submitting(front),
             *Chains(
                 reception=front.reception,
                 admission=front.admission,
@@ -104,21 +107,26 @@ def routes_of(front: Front) -> Routes:
     )
 
 
-def _previews(front: Front) -> Previews:
-    settings = front.settings
+def _without_submitting(front: Front) -> list[Route]:
+    settings, reception = front.settings, front.reception
+    rehearsal = cache(lambda: _rehearsal(settings))
     looking = 2 * settings.fetch_timeout + 2 * settings.moderation_timeout + 30
-    return Previews(
-        reception=front.reception,
+    trial = Trial(
         admission=front.admission,
         blobs=front.blobs,
-        prices=front.prices,
-        forecast=front.forecast,
-        rehearsal=cache(lambda: _rehearsal(settings)),
+        rehearsal=rehearsal,
         looking=Aside(at_once=2, waiting=16, seconds=looking),
+    )
+    estimate = Estimate(reception=reception, trial=trial, prices=front.prices, forecast=front.forecast)
+    rewrite = Rewrite(
+        reception=reception,
+        trial=trial,
+        rehearsal=rehearsal,
         rewriting=Aside(at_once=1, waiting=4, seconds=looking + settings.rewrite_timeout + settings.moderation_timeout),
         rewriter=settings.rewriter,
         on_failure=settings.rewrite_on_failure,
     )
+    return [*estimate.routes(), *Validate(reception=reception, trial=trial).routes(), *rewrite.routes()]
 
 
 def _about_tasks(front: Front) -> list[Route]:
