@@ -17,7 +17,8 @@ T = TypeVar("T")
 
 
 def heeding(ask: Callable[[], T], heed: Callable[[], None], *, cut_off: bool = True) -> T:
-    """What ``ask`` returns or raises, asked in a thread of its own while ``heed`` is called again and again.
+    """What ``ask`` returns or raises, asked in a thread of its own while ``heed`` is called again and again, and once
+    before.
 
     What ``heed`` raises ends the waiting. ``ask`` gets a moment to be done with what it uses, and else goes on unheard:
     until the process ends, or, not to be ``cut_off``, even a little longer, for the process waits for it.
@@ -30,14 +31,14 @@ def heeding(ask: Callable[[], T], heed: Callable[[], None], *, cut_off: bool = T
         except BaseException as error:  # noqa: BLE001  all of it is the answer
             answer.set_exception(error)
 
+    heed()
     Thread(target=run, name="heeding", daemon=cut_off).start()
-    while not answer.done():
+    while wait([answer], OFTEN).not_done:
         try:
             heed()
         except BaseException:
             wait([answer], LEAVE)
             raise
-        wait([answer], OFTEN)
     return answer.result()
 
 

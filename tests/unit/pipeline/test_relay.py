@@ -521,12 +521,24 @@ def test_an_outcome_nobody_wants_is_thrown_away(depot: Depot) -> None:
 
 
 def test_waiting_ends_when_it_is_called_off_though_nobody_answers() -> None:
-    answered = threading.Event()
+    answered, asked = threading.Event(), threading.Event()
+
+    def ask() -> None:
+        asked.set()
+        answered.wait()
+
     with pytest.raises(Canceled):
-        heeding(answered.wait, _raise)
+        heeding(ask, lambda: _raise() if asked.is_set() else None)
     with pytest.raises(Canceled):
         rest(PATIENCE, _raise)
     answered.set()
+
+
+def test_what_is_called_off_already_is_not_asked_however_quick_the_answer() -> None:
+    asked: list[int] = []
+    with pytest.raises(Canceled):
+        heeding(lambda: asked.append(1), _raise)
+    assert not asked
 
 
 def test_what_is_asked_in_another_thread_comes_back_whatever_it_is() -> None:
