@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from kf2v.settings import Settings, WanLora, WanWeights
+from kf2v.settings import Settings
+from kf2v.settings.shapes import WanLora, WanWeights
 
 DETAILED = WanWeights(base="/models/a14b", loras=(WanLora(file="style.safetensors", strength=0.5, expert="low"),))
 

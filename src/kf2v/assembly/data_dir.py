@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 from kf2v.blobs import Blobs
 from kf2v.kept_file import kept_secret
-from kf2v.settings import Settings, bare
+from kf2v.settings import Settings
+from kf2v.settings.secrecy import bare
 
 if TYPE_CHECKING:
     from kf2v.store.sqlite import SqliteStore

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from kf2v.moderation import Moderator
 from kf2v.moderation.panel import BOTH, Panel
-from kf2v.settings import Settings, bare
+from kf2v.settings import Settings
+from kf2v.settings.secrecy import bare
 from kf2v.tasks.job import Side
 
 

@@ -9,7 +9,8 @@ from kf2v.assembly.panel import build_panel
 from kf2v.assembly.rewriters import build_rewriter
 from kf2v.blobs import Blobs
 from kf2v.clock import SystemClock
-from kf2v.settings import Settings, bare
+from kf2v.settings import Settings
+from kf2v.settings.secrecy import bare
 from kf2v.wire.v1.media import FRAME_LIMIT
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kf2v.rewriting import Rewriter
-from kf2v.settings import Settings, bare
+from kf2v.settings import Settings
+from kf2v.settings.secrecy import bare
 
 if TYPE_CHECKING:
     from kf2v.rewriting.chat import Chat

@@ -49,7 +49,9 @@ def read_settings(**flags: object) -> Settings:
 
 def _sentence(error: ValidationError, flags: Collection[str]) -> str:
     """The first fault: the setting, what would do, where it comes from and, unless it is a secret, what came."""
-    from kf2v.settings import TAGS, Settings, starred
+    from kf2v.settings import Settings
+    from kf2v.settings.secrecy import starred
+    from kf2v.settings.shapes import TAGS
 
     fault = error.errors(include_url=False)[0]
     name = str(fault["loc"][0]) if fault["loc"] else "settings"

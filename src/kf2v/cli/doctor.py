@@ -254,7 +254,7 @@ def rewriter(settings: Settings) -> Finding:
 
     from kf2v.assembly.rewriters import build_chat
     from kf2v.net.call import Unanswered
-    from kf2v.settings import starred
+    from kf2v.settings.secrecy import starred
 
     asked = f"openai: {settings.rewrite_model} at {starred(settings.rewrite_base_url)}"
     kept = settings.rewrite_on_failure == "keep"
@@ -275,7 +275,7 @@ def moderation(settings: Settings) -> Finding:
     from kf2v import logs
     from kf2v.assembly.panel import MODERATORS
     from kf2v.moderation import Exhibit, Undecided
-    from kf2v.settings import starred
+    from kf2v.settings.secrecy import starred
 
     logs.configure("warning")  # lines of the lists that are left out are told on stderr
     if not settings.moderation:
@@ -300,7 +300,8 @@ def moderation(settings: Settings) -> Finding:
 
 def remote(settings: Settings) -> Finding:
     """Whether the endpoint that tasks are forwarded to answers, and takes our key."""
-    from kf2v.settings import REMOTE, starred
+    from kf2v.settings import REMOTE
+    from kf2v.settings.secrecy import starred
 
     if REMOTE not in settings.engines:
         return Finding(name="remote", state=State.OK, detail="no task is forwarded")

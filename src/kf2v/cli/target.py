@@ -116,7 +116,7 @@ def local_base_url(data_dir: Path | None = None) -> str:
 
 def key_of_owner(settings: Settings) -> str | None:
     """The key that this machine's server was started with; None if it never was, or not by us."""
-    from kf2v.settings import bare
+    from kf2v.settings.secrecy import bare
 
     return bare(settings.api_key) or _key_if_there(settings.owner_key_file)
 
@@ -153,7 +153,7 @@ def _given_url(flag: str | None, environment: Mapping[str, str]) -> str | None:
     if not url:
         return None
     if flaw := _flaw(url):
-        from kf2v.settings import starred
+        from kf2v.settings.secrecy import starred
 
         raise CommandFailed("Usage", f"the base URL should {flaw}, but got {starred(url)!r}")
     return url if url.endswith(API) else url + API

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from kf2v.settings import Settings, WanLora, WanWeights
+from kf2v.settings import Settings
+from kf2v.settings.shapes import WanLora, WanWeights
 
 Kf2v = Callable[..., Any]
 

@@ -5,36 +5,27 @@ what stands here.
 """
 
 import json
-import re
-from decimal import Decimal
-from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, cast
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal, Self, cast
 
 import platformdirs
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    SecretStr,
-    Tag,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from kf2v.catalog.models import FRAMES, MODELS
-from kf2v.catalog.prices import read_prices
-from kf2v.net.guard import AllowedHosts
+from kf2v.catalog.models import FRAMES
+from kf2v.settings.kinds import (
+    ABOUT_MODELS,
+    ABOUT_MODELS_OR_ALL,
+    HeaderKey,
+    Hosts,
+    Moderators,
+    Networks,
+    PriceTable,
+    Url,
+    UrlOfKey,
+)
+from kf2v.settings.secrecy import bare, starred
+from kf2v.settings.shapes import AccountLimits, WanChoice
 
 #: the engine that has videos made elsewhere
 REMOTE = "remote"
@@ -45,114 +36,11 @@ FILES = (Path("kf2v.toml"), Path(platformdirs.user_config_dir("kf2v")) / "config
 #: keys of others that workers ask with
 ASKED_WITH = ("rewrite_api_key", "moderation_api_key", "remote_api_key")
 
-#: who asks, and his password, in a URL; a sign in it that should have been escaped must not show the rest of it
-_PASSWORD = re.compile(r"//[^?#]*@")
-#: values after a question mark, whatever they are called: no list of names for keys would be whole
-_QUERY = re.compile(r"(?<=[?&#])([^=&#]+=)?[^&#]+")
-#: what can travel in a header after ``Bearer``, or nothing
-_TOKEN = re.compile(r"[!-~]*")
-
 #: of any time that a setting names, in its own unit: more is a slip, and no clock or socket takes what is endless
 _LONGEST = 1e9
 
 #: addresses that mean every interface, and the one by which this machine reaches itself
 LOOPBACK = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  looked up, not bound
-
-
-def starred(value: object) -> object:
-    """``value``, and if it is a URL, without what only its owner should read: a user with his password, and the values
-    in its query.
-
-    Text around a URL may lose something too; a secret is never left because of what stands beside it.
-    """
-    if not isinstance(value, str) or "//" not in value:
-        return value
-    return _PASSWORD.sub("//***@", _QUERY.sub(r"\1***", value))
-
-
-class WanLora(BaseModel):
-    """A low-rank change to a model's transformers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    #: a path, or ``owner/name:file`` on the hub
-    file: str = Field(min_length=1)
-    strength: float = Field(default=1.0, allow_inf_nan=False)
-    #: whom it changes; without it the file's name says so, or it changes all
-    expert: Literal["high", "low"] | None = None
-
-
-class WanWeights(BaseModel):
-    """What a model of the wan engine runs on, where it is none of ``kf2v models list``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    #: a directory, or ``owner/name`` on the hub
-    base: str = Field(min_length=1)
-    #: transformers in files of their own, high-noise first
-    experts: tuple[str, ...] = ()
-    loras: tuple[WanLora, ...] = ()
-    #: whether they were taught to need four steps
-    distilled: bool = False
-
-
-class ModelLimits(BaseModel):
-    """What an account may have of each model, or of one. What is not said stays as ``limits`` has it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    #: submissions
-    per_second: int | None = Field(default=None, ge=1)
-    #: tasks at once
-    running: int | None = Field(default=None, ge=0)
-    #: tasks at once
-    waiting: int | None = Field(default=None, ge=0)
-    #: what the cloud would have charged for the videos of a day in UTC+8
-    spend_per_day: Decimal | None = Field(default=None, ge=0)
-    #: and of a month
-    spend_per_month: Decimal | None = Field(default=None, ge=0)
-    #: of both
-    currency: Literal["CNY", "USD"] = "CNY"
-
-
-class AccountLimits(ModelLimits):
-    """What an account may have: counts are of each of its models, sums of money of all of them together."""
-
-    #: by model, where it is another figure; a sum here is one more, of that model alone
-    models: dict[str, ModelLimits] = Field(default_factory=dict)
-
-    @field_validator("models")
-    @classmethod
-    def _known_models(cls, value: dict[str, ModelLimits]) -> dict[str, ModelLimits]:
-        return _known(value)
-
-
-T = TypeVar("T")
-
-
-def bare(key: SecretStr | None) -> str:
-    """A secret as it is sent; empty where there is none."""
-    return key.get_secret_value().strip() if key else ""
-
-
-def _known(by_model: dict[str, T]) -> dict[str, T]:
-    """Raises ValueError where something is said of a model that does not exist."""
-    if strangers := sorted(by_model.keys() - MODELS.keys()):
-        raise ValueError(f"should name models among {', '.join(MODELS)}, not {', '.join(strangers)}")
-    return by_model
-
-
-def _spelling(value: object) -> str:
-    return "detailed" if isinstance(value, (dict, WanWeights)) else "named"
-
-
-#: told apart before they are checked, so that a mistake in one is not called the absence of the other
-WanChoice = Annotated[
-    Annotated[str, Field(min_length=1), Tag("named")] | Annotated[WanWeights, Tag("detailed")], Discriminator(_spelling)
-]
-
-#: what ``WanChoice`` adds to the place of a mistake, which means nothing to who made it
-TAGS = ("named", "detailed")
 
 
 class Settings(BaseSettings):
@@ -171,16 +59,16 @@ class Settings(BaseSettings):
     #: a key that shall exist at start, of account ``default``
     api_key: SecretStr | None = None
     #: base of the links in answers, when clients reach this server under another name than they ask for
-    public_url: str | None = None
+    public_url: Url = None
     #: addresses and networks of proxies whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` count; comma-separated
-    trusted_proxies: Annotated[frozenset[str], NoDecode] = frozenset()
+    trusted_proxies: Networks = frozenset()
     #: hosts whose frames may be fetched although their address is not public; comma-separated
-    fetch_allow_hosts: Annotated[frozenset[str], NoDecode] = frozenset()
+    fetch_allow_hosts: Hosts = frozenset()
     #: seconds that fetching one frame may take, redirects included
     fetch_timeout: float = Field(default=60.0, gt=0)
     #: hosts that webhooks may lead to although their address is not public or their port neither 80 nor 443;
     #: comma-separated
-    webhook_allow_hosts: Annotated[frozenset[str], NoDecode] = frozenset()
+    webhook_allow_hosts: Hosts = frozenset()
     #: seconds that a receiver of an event may take to answer
     webhook_timeout: float = Field(default=10.0, gt=0, le=60)
     #: seconds after which an event that was not taken is sent again at the latest; each further wait is up to twice as
@@ -203,17 +91,19 @@ class Settings(BaseSettings):
     fallback_engine: str = "morph"
     #: which engines make which model, by model name, in the order in which they are asked; ``*`` is every other model.
     #: Empty: ``engine`` makes all, and ``fallback_engine`` where it cannot
-    routes: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    routes: Annotated[dict[str, Annotated[tuple[str, ...], Field(min_length=1)]], ABOUT_MODELS_OR_ALL] = Field(
+        default_factory=dict
+    )
     #: after how many failures in a row new tasks go past an engine that is out of order
     breaker_failures: int = Field(default=3, ge=1)
     #: seconds after which it is tried again with one of them
     breaker_cooldown: float = Field(default=60.0, gt=0)
     #: where the engine ``remote`` has videos made: the base URL of another endpoint of this API
-    remote_base_url: str | None = None
+    remote_base_url: UrlOfKey = None
     #: the key it is asked with
-    remote_api_key: SecretStr | None = None
+    remote_api_key: HeaderKey = None
     #: how models are called there, by their name here; the same where none is said
-    remote_models: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
+    remote_models: Annotated[dict[str, Annotated[str, Field(min_length=1)]], ABOUT_MODELS] = Field(default_factory=dict)
     #: how many tasks are there at once
     remote_running: int = Field(default=2, ge=1, le=256)
     #: seconds that one answer from there may take
@@ -222,7 +112,7 @@ class Settings(BaseSettings):
     remote_patience: float = Field(default=20.0, ge=0)
     #: what models of the wan engine run on, by model name: a variant that ``kf2v models list`` shows, a directory,
     #: a name on the hub, or all of it in detail; models that are not named run on the first variant of theirs
-    wan_weights: dict[str, WanChoice] = Field(default_factory=dict)
+    wan_weights: Annotated[dict[str, WanChoice], ABOUT_MODELS] = Field(default_factory=dict)
     #: where the wan engine computes: ``auto`` takes a GPU for each worker, ``cpu`` works and takes hours
     wan_device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     #: GPUs that work together on every video, for each worker; 1, 2, 4 or 8
@@ -244,7 +134,7 @@ class Settings(BaseSettings):
     #: who rewrites prompts: what is measured in the frames, a language model, or nobody
     rewriter: Literal["rules", "openai", "verbatim"] = "rules"
     #: the language model's endpoint, up to what comes before ``/chat/completions``
-    rewrite_base_url: str | None = None
+    rewrite_base_url: Url = None
     #: its name there
     rewrite_model: str = ""
     #: the key it asks for, if it asks for one
@@ -260,10 +150,10 @@ class Settings(BaseSettings):
     #: more fields for the body of every request to the language model
     rewrite_extra: dict[str, Any] = Field(default_factory=dict)
     #: a table of prices to bill by, in the shape of ``catalog/prices.toml``; without it usage is told at the cloud's
-    prices: Path | None = None
+    prices: PriceTable = None
     #: who inspects prompts, frames and films, one after the other: the owner's ``lists``, a classifier behind ``http``,
     #: an endpoint like ``openai``'s moderations; comma-separated, ``off`` for nobody
-    moderation: Annotated[tuple[Literal["lists", "http", "openai"], ...], NoDecode] = ("lists",)
+    moderation: Moderators = ("lists",)
     #: what is inspected unasked: ``both``, the ``input``, the ``output``, or only what a request asks for
     moderation_inspects: Literal["both", "input", "output", "request"] = "both"
     #: bits of 64 in which a picture may differ from a listed one and still be taken for it
@@ -271,7 +161,7 @@ class Settings(BaseSettings):
     #: every so many frames of a film are inspected, and the first and the last
     moderation_output_every: int = Field(default=10, ge=1, le=FRAMES - 1)
     #: the classifier's address, or the endpoint's, up to what comes before ``/moderations``
-    moderation_url: str | None = None
+    moderation_url: Url = None
     #: the key it asks for, if it asks for one
     moderation_api_key: SecretStr | None = None
     #: the model's name at an endpoint like ``openai``'s
@@ -331,6 +221,23 @@ class Settings(BaseSettings):
         """The lists of words and pictures that may not pass."""
         return self.data_dir / "moderation"
 
+    @property
+    def by_route(self) -> bool:
+        """Whether a task's job names who comes after its engine, rather than that each worker has another stand in."""
+        return bool(self.routes) or REMOTE in (self.engine, self.fallback_engine)
+
+    @property
+    def routing(self) -> dict[str, tuple[str, ...]]:
+        """Engines by model, in their order; ``*`` is every model that is not named."""
+        alone = not self.by_route or self.fallback_engine in ("", self.engine)
+        usual = (self.engine,) if alone else (self.engine, self.fallback_engine)
+        return {"*": usual} | self.routes
+
+    @property
+    def engines(self) -> frozenset[str]:
+        """All engines that any task may be for."""
+        return frozenset(engine for route in self.routing.values() for engine in route)
+
     def local_url(self, port: int) -> str:
         """How a client on this machine reaches a server of these settings that listens on ``port``."""
         host = LOOPBACK.get(self.host, self.host)
@@ -368,101 +275,17 @@ class Settings(BaseSettings):
             raise ValueError(f"should be at most {_LONGEST:.0f}")
         return value
 
-    @field_validator("fetch_allow_hosts", "webhook_allow_hosts", "trusted_proxies", mode="before")
-    @classmethod
-    def _split_hosts(cls, value: object) -> object:
-        if isinstance(value, str):
-            return frozenset(host.strip().lower() for host in value.split(",") if host.strip())
-        return value
-
-    @field_validator("fetch_allow_hosts", "webhook_allow_hosts")
-    @classmethod
-    def _readable_hosts(cls, value: frozenset[str], info: ValidationInfo) -> frozenset[str]:
-        AllowedHosts(
-            value, variable=f"KF2V_{str(info.field_name).upper()}"
-        )  # what workers make of it later; a server whose workers all die of it serves nobody
-        return value
-
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _addresses(cls, value: frozenset[str]) -> frozenset[str]:
-        for entry in value:
-            try:
-                ip_network(entry)
-            except ValueError as error:
-                raise ValueError(f"should be addresses and networks like 192.0.2.0/24, not {entry!r}") from error
-        return value
-
     @model_validator(mode="after")
     def _has_somebody_to_ask(self) -> Self:
         if self.rewriter == "openai" and not (self.rewrite_base_url and self.rewrite_model.strip()):
             raise ValueError("rewriter openai needs rewrite_base_url and rewrite_model")
         return self
 
-    @property
-    def by_route(self) -> bool:
-        """Whether a task's job names who comes after its engine, rather than that each worker has another stand in."""
-        return bool(self.routes) or REMOTE in (self.engine, self.fallback_engine)
-
-    @property
-    def routing(self) -> dict[str, tuple[str, ...]]:
-        """Engines by model, in their order; ``*`` is every model that is not named."""
-        alone = not self.by_route or self.fallback_engine in ("", self.engine)
-        usual = (self.engine,) if alone else (self.engine, self.fallback_engine)
-        return {"*": usual} | self.routes
-
-    @property
-    def engines(self) -> frozenset[str]:
-        """All engines that any task may be for."""
-        return frozenset(engine for route in self.routing.values() for engine in route)
-
     @model_validator(mode="after")
     def _has_somebody_to_forward_to(self) -> Self:
         if REMOTE in self.engines and not (self.remote_base_url and bare(self.remote_api_key)):
             raise ValueError("engine remote needs remote_base_url and remote_api_key")
         return self
-
-    @field_validator("remote_base_url")
-    @classmethod
-    def _without_a_password(cls, value: str | None) -> str | None:
-        if value is not None and "@" in urlsplit(value).netloc:
-            raise ValueError("should hold no user and no password: they would be sent instead of remote_api_key")
-        return value
-
-    @field_validator("remote_api_key")
-    @classmethod
-    def _fit_for_a_header(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not _TOKEN.fullmatch(value.get_secret_value().strip()):
-            raise ValueError("should be one word of letters, digits and signs of ASCII")
-        return value
-
-    @field_validator("routes", "remote_models")
-    @classmethod
-    def _models_there_are(cls, value: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
-        others = {"*"} if info.field_name == "routes" else set[str]()
-        if strangers := sorted(value.keys() - MODELS.keys() - others):
-            raise ValueError(f"should name models among {', '.join(MODELS)}, not {', '.join(strangers)}")
-        return value
-
-    @field_validator("wan_weights")
-    @classmethod
-    def _known_models(cls, value: dict[str, str | WanWeights]) -> dict[str, str | WanWeights]:
-        return _known(value)
-
-    @field_validator("prices")
-    @classmethod
-    def _readable_prices(cls, value: Path | None) -> Path | None:
-        if value is not None:
-            read_prices(value)
-        return value
-
-    @field_validator("moderation", mode="before")
-    @classmethod
-    def _split_moderators(cls, value: object) -> object:
-        if isinstance(value, str):
-            named = [name.strip().lower() for name in value.split(",") if name.strip()]
-            return () if named == ["off"] else tuple(dict.fromkeys(named))
-        return value
 
     @model_validator(mode="after")
     def _has_somebody_to_show_it_to(self) -> Self:
@@ -472,15 +295,6 @@ class Settings(BaseSettings):
         if outside and not self.moderation_url:
             raise ValueError(f"moderation {outside[0]} needs moderation_url")
         return self
-
-    @field_validator("public_url", "rewrite_base_url", "moderation_url", "remote_base_url")
-    @classmethod
-    def _trim_url(cls, value: str | None) -> str | None:
-        if value is None or not value.strip():
-            return None
-        if not value.startswith(("http://", "https://")):
-            raise ValueError("should start with http:// or https://")
-        return value.rstrip("/")
 
     @classmethod
     def settings_customise_sources(
