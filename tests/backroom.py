@@ -12,7 +12,7 @@ from kf2v.admission.workspaces import Workspaces
 from kf2v.clock import SECOND, ManualClock
 from kf2v.net.unix import bind
 from kf2v.server.backstage import backstage, opened
-from kf2v.server.desk import Desk
+from kf2v.server.desk import Desk, Terms
 from kf2v.server.owner_calls import owner_calls
 from kf2v.store.memory import MemoryStore
 from kf2v.tasks import Task
@@ -41,9 +41,7 @@ class Backroom:
         return Desk(
             self.store,
             clock=self.clock,
-            lease_ms=30 * SECOND,
-            max_attempts=3,
-            task_timeout_ms=3600 * SECOND,
+            terms=Terms(lease=30 * SECOND, max_attempts=3, task_timeout=3600 * SECOND),
             patience=patience,
         )
 

@@ -104,7 +104,7 @@ async def _live(settings: Settings, ending: _Ending) -> None:
         async def mourn(name: str) -> bool:
             return await front.desk.worker_died(name)
 
-        pool = Pools(settings, on_exit=mourn, silence=lambda worker: front.desk.silence(worker))
+        pool = Pools(settings, on_exit=mourn, silence=lambda worker: front.desk.roster.silence(worker))
         front = build_front(
             settings,
             store=store,

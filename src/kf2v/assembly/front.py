@@ -30,7 +30,7 @@ from kf2v.notify.courier import Courier
 from kf2v.notify.schedule import Schedule
 from kf2v.notify.signature import account_secret
 from kf2v.server.backstage import Backstage, backstage
-from kf2v.server.desk import Desk
+from kf2v.server.desk import Desk, Terms
 from kf2v.server.forecast import Forecast
 from kf2v.server.journal import Journal
 from kf2v.server.operations import Metrics
@@ -196,13 +196,15 @@ def _desk(
     return Desk(
         store,
         clock=clock,
+        terms=Terms(
+            lease=round(settings.lease_seconds * SECOND),
+            max_attempts=settings.max_attempts,
+            task_timeout=round(settings.task_timeout * SECOND),
+            grace=round(settings.cancel_grace_seconds * SECOND),
+        ),
         routing=routing,
-        lease_ms=round(settings.lease_seconds * SECOND),
-        max_attempts=settings.max_attempts,
-        task_timeout_ms=round(settings.task_timeout * SECOND),
         caps=limits.running,
         on_end=courier.wake,
-        grace_ms=round(settings.cancel_grace_seconds * SECOND),
         journal=journal,
     )
 

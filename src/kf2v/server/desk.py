@@ -13,27 +13,23 @@ it happens so often that the task must be suspected of killing servers too.
 A claim may be asked again: an answer can get lost on its way, and its lease would then be held by nobody. So the desk
 remembers what it gave to whom last, and gives the same again to a worker that asks while holding it.
 
-A worker that holds nothing owes one thing: to ask for work. One that neither holds a lease nor asks for as long as a
-lease lasts is stopped or hung, and its seat is needed.
-
-A task that is stopped while it runs (:meth:`Desk.stop`) has ended for everybody there and then; its worker hears of it
-at its next heartbeat, stops at the engine's next report, and asks for other work. One that has not asked within a
-grace is busy with something that cannot be interrupted, and is killed: its successor asks instead.
+A task that is stopped while it runs (:meth:`Desk.stop`) has ended for everybody there and then. What is due of its
+worker, and of one that holds nothing, is told in ``roster``.
 """
 
 import asyncio
-import math
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
 from kf2v.admission.routing import Routing
-from kf2v.clock import SECOND, Clock
+from kf2v.clock import Clock
 from kf2v.errors import AlgorithmError, ApiError, TaskTimeout
 from kf2v.server.bell import Bell
 from kf2v.server.journal import Journal
+from kf2v.server.roster import Roster
 from kf2v.store import Settled, Store
 from kf2v.tasks import Failure, Lease, Outcome, State, Task
 from kf2v.tasks.turns import Caps, unlimited
@@ -47,13 +43,16 @@ log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Presence:
-    """A worker as the desk knows it."""
+class Terms:
+    """What those who take a task have to keep to. Durations are milliseconds."""
 
-    name: str
-    #: when it was heard of first and last, milliseconds
-    since: int
-    heard: int
+    lease: int
+    #: how often a task may be lost before it fails
+    max_attempts: int
+    #: from a task's first start to its end
+    task_timeout: int
+    #: how long a worker may go on with a task that was stopped
+    grace: int = 1_000
 
 
 class Desk:
@@ -64,41 +63,29 @@ class Desk:
         store: Store,
         *,
         clock: Clock,
-        lease_ms: int,
-        max_attempts: int,
-        task_timeout_ms: int,
+        terms: Terms,
         routing: Routing | None = None,
         patience: float = 5.0,
         caps: Caps = unlimited,
         on_end: Callable[[], None] = lambda: None,
-        grace_ms: int = 1_000,
         journal: Journal | None = None,
     ) -> None:
-        #: ``patience`` is how many seconds a claim waits for work; real ones, whatever ``clock`` says. ``grace_ms`` is
-        #: how long a worker may go on with a task that was stopped.
+        #: ``patience`` is how many seconds a claim waits for work; real ones, whatever ``clock`` says.
         #: ``on_end`` is called whenever tasks have ended here
         self._store = store
         self._clock = clock
-        self._lease = lease_ms
-        self._cap = max_attempts
-        self._timeout = task_timeout_ms
+        self._terms = terms
         self._routing = routing
         self._patience = patience
         self._caps = caps
         self._on_end = on_end
-        self._grace = grace_ms
         self._journal = journal or Journal()
+        #: the workers there are
+        self.roster = Roster(clock, lease_ms=terms.lease, grace_ms=terms.grace)
         self._bell = Bell()
         self._draining = False
         self._given: dict[str, Lease] = {}
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        #: workers that neither ask for work nor are known to have any, and since when
-        self._silent: dict[str, int] = {}
-        #: a claim may arrive after its worker's end was seen; names are never used twice
-        self._dead: deque[str] = deque(maxlen=256)
-        #: workers whose task was stopped, and until when they may take to let go of it
-        self._dismissed: dict[str, int] = {}
-        self._present: dict[str, Presence] = {}
 
     @property
     def draining(self) -> bool:
@@ -115,16 +102,13 @@ class Desk:
 
     async def claim(self, worker: str, *, engines: frozenset[str]) -> Lease | None:
         """The task of one of ``engines`` whose turn it is, waiting ``patience`` seconds for one; None if none came."""
-        self._heard_of(worker)
-        self._dismissed.pop(worker, None)
+        self.roster.asked(worker)
         async with self._turns[worker]:
-            self._silent.pop(worker, None)
+            self.roster.waits(worker)
             try:
                 return await self._still_held(worker) or await self._next(worker, engines)
             finally:
-                self._heard_of(worker)
-                if worker not in self._dead:
-                    self._silent[worker] = self._clock.now()
+                self.roster.answered(worker)
 
     async def _still_held(self, worker: str) -> Lease | None:
         lease = self._given.pop(worker, None)
@@ -137,7 +121,7 @@ class Desk:
     async def _next(self, worker: str, engines: frozenset[str]) -> Lease | None:
         loop = asyncio.get_running_loop()
         enough = loop.time() + self._patience
-        while not self._draining and worker not in self._dead:
+        while not self._draining and not self.roster.is_dead(worker):
             bell = self._bell.listen()
             lease = await self._take(worker, engines)
             if lease is not None:
@@ -151,10 +135,11 @@ class Desk:
 
     async def _take(self, worker: str, engines: frozenset[str]) -> Lease | None:
         now = self._clock.now()
-        lease = await self._store.claim(worker, engines=engines, now=now, until=now + self._lease, caps=self._caps)
+        until = now + self._terms.lease
+        lease = await self._store.claim(worker, engines=engines, now=now, until=until, caps=self._caps)
         if lease is None:
             return None
-        if worker in self._dead:
+        if self.roster.is_dead(worker):
             await self.hand_back(lease.task_id, lease.attempt)
             return None
         self._given[worker] = lease
@@ -166,12 +151,12 @@ class Desk:
         self, task_id: str, attempt: int, *, phase: str, progress: float, notes: tuple[str, ...] = ()
     ) -> bool:
         """A heartbeat; False when the lease is gone and the work must stop. ``progress`` is 0 … 1."""
-        until = self._clock.now() + self._lease
+        until = self._clock.now() + self._terms.lease
         if not await self._store.renew(task_id, attempt, until=until, phase=phase, progress=progress):
             return False
         task = await self._tell(task_id, notes=notes)
         if task is not None and task.worker is not None:
-            self._heard_of(task.worker)
+            self.roster.heard_of(task.worker)
         return True
 
     async def settle(self, task_id: str, attempt: int, outcome: Outcome, *, notes: tuple[str, ...] = ()) -> Settled:
@@ -223,42 +208,19 @@ class Desk:
     async def stop(self, task_id: str) -> bool:
         """End a task that has not ended, running or not; False if it has, or there is none.
 
-        Its worker is called off and has a moment to let go, see ``overstayers``.
+        Its worker is called off and has a moment to let go, see ``Roster.overstayers``.
         """
         before = await self._store.stop(task_id, now=self._clock.now())
         if before is None:
             return False
         log.info("task stopped", task_id=task_id, attempt=before.attempt, worker=before.worker)
-        if before.state is State.RUNNING and before.worker is not None and before.worker not in self._dead:
-            self._dismissed[before.worker] = self._clock.now() + self._grace
+        if before.state is State.RUNNING and before.worker is not None:
+            self.roster.dismiss(before.worker)
             given = self._given.get(before.worker)
             if given is not None and given.task_id == task_id:
                 del self._given[before.worker]
         await self._ended(task_id, "Canceled." if before.state is State.PENDING else "Canceled while it ran.")
         return True
-
-    @property
-    def dismissed(self) -> frozenset[str]:
-        """The workers that have not let go yet of a task that was stopped."""
-        return frozenset(self._dismissed)
-
-    def overstayers(self) -> frozenset[str]:
-        """The workers that must be killed because they did not let go of a task that was stopped."""
-        now = self._clock.now()
-        found = frozenset(worker for worker, until in self._dismissed.items() if now >= until)
-        for worker in found:
-            self._dismissed[worker] = now + self._lease  # named again only if killing did not help
-            log.warning("worker did not let go", worker=worker)
-        return found
-
-    def present(self) -> tuple[Presence, ...]:
-        """The workers that were heard of and have not ended, the longest known first."""
-        return tuple(self._present.values())
-
-    def silence(self, worker: str) -> float:
-        """For how many seconds nothing was heard of ``worker``; for ever, if it is not known."""
-        known = self._present.get(worker)
-        return math.inf if known is None else (self._clock.now() - known.heard) / SECOND
 
     async def hand_back(self, task_id: str, attempt: int) -> bool:
         """The worker has to go; the task waits again, uncharged. False if the lease was gone."""
@@ -274,12 +236,9 @@ class Desk:
 
         While draining that is nobody's fault.
         """
-        self._dead.append(worker)
+        dismissed = self.roster.died(worker)
         self._given.pop(worker, None)
         self._turns.pop(worker, None)
-        self._silent.pop(worker, None)
-        self._present.pop(worker, None)
-        dismissed = self._dismissed.pop(worker, None) is not None
         self.work_arrived()
         lost = [task for task in await self._store.unfinished() if (task.state, task.worker) == (State.RUNNING, worker)]
         for task in lost:
@@ -291,7 +250,7 @@ class Desk:
         for task in await self._store.unfinished():
             if task.state is not State.RUNNING:
                 continue
-            if task.attempt >= SUSPECT * self._cap:
+            if task.attempt >= SUSPECT * self._terms.max_attempts:
                 await self._lose(task, "too many restarts", cap=task.charged)
             else:
                 await self.hand_back(task.id, task.attempt)
@@ -303,10 +262,11 @@ class Desk:
         """
         now = self._clock.now()
         tasks = await self._store.unfinished()
-        unwelcome = self._fallen_silent({task.worker for task in tasks if task.worker is not None}, now)
+        busy = {task.worker for task in tasks if task.worker is not None}
+        unwelcome = set(self.roster.fallen_silent(busy=busy))
         for task in tasks:
             running = task.state is State.RUNNING
-            if task.scheduled_at is not None and now >= task.scheduled_at + self._timeout:
+            if task.scheduled_at is not None and now >= task.scheduled_at + self._terms.task_timeout:
                 ended = await self._time_out(task)
             elif running and task.lease_until is not None and now >= task.lease_until:
                 ended = await self._lose(task, "lease expired")
@@ -316,19 +276,9 @@ class Desk:
                 unwelcome.add(task.worker)
         return frozenset(unwelcome)
 
-    def _fallen_silent(self, busy: set[str], now: int) -> set[str]:
-        """The workers without work that have not asked for any for too long."""
-        for worker in busy & self._silent.keys():
-            self._silent[worker] = now
-        fallen = {worker for worker, since in self._silent.items() if now >= since + self._lease}
-        for worker in fallen:
-            del self._silent[worker]
-            log.warning("worker silent", worker=worker)
-        return fallen
-
     async def _lose(self, task: Task, why: str, *, cap: int | None = None) -> bool:
-        now, exhausted = self._clock.now(), _failed(AlgorithmError())
-        state = await self._store.lose(task.id, task.attempt, now=now, cap=cap or self._cap, exhausted=exhausted)
+        now, exhausted, cap = self._clock.now(), _failed(AlgorithmError()), cap or self._terms.max_attempts
+        state = await self._store.lose(task.id, task.attempt, now=now, cap=cap, exhausted=exhausted)
         if state is None:
             return False
         log.warning("lease lost", why=why, task_id=task.id, attempt=task.attempt, worker=task.worker, state=state.value)
@@ -372,14 +322,6 @@ class Desk:
         if task is not None:
             self._journal.publish(task)
         return task
-
-    def _heard_of(self, worker: str) -> None:
-        now = self._clock.now()
-        known = self._present.get(worker)
-        if known is not None:
-            self._present[worker] = replace(known, heard=now)
-        elif worker not in self._dead:
-            self._present[worker] = Presence(name=worker, since=now, heard=now)
 
 
 def _failed(error: ApiError) -> Outcome:

@@ -34,6 +34,6 @@ async def keep_watch(
             log.exception("a round of the watch failed")
         for _ in range(GLANCES):
             await asyncio.sleep(every / GLANCES)
-            understudy(desk.dismissed)
-            for worker in desk.overstayers():
+            understudy(desk.roster.dismissed)
+            for worker in desk.roster.overstayers():
                 kill(worker)

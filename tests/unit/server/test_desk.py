@@ -6,7 +6,7 @@ import pytest
 from assignments import a_job, a_task
 from kf2v.admission.routing import Routing
 from kf2v.clock import HOUR, SECOND, ManualClock
-from kf2v.server.desk import SUSPECT, Desk
+from kf2v.server.desk import SUSPECT, Desk, Terms
 from kf2v.server.watchkeeper import keep_watch
 from kf2v.store import Settled
 from kf2v.store.memory import MemoryStore
@@ -38,9 +38,7 @@ class Office:
             self.store,
             clock=self.clock,
             routing=self.routing,
-            lease_ms=LEASE,
-            max_attempts=CAP,
-            task_timeout_ms=TIMEOUT,
+            terms=Terms(lease=LEASE, max_attempts=CAP, task_timeout=TIMEOUT),
             patience=self.patience,
         )
         return self.desk
@@ -447,10 +445,10 @@ async def test_a_worker_that_lets_go_in_time_is_left_alone() -> None:
     await office.claimed("w1")
     await office.desk.stop(task.id)
     office.clock.advance(GRACE - 1)
-    assert office.desk.overstayers() == frozenset()
+    assert office.desk.roster.overstayers() == frozenset()
     assert (await office.claimed("w1")).task_id == other.id, "it must not be given the stopped one again"
     office.clock.advance(GRACE)
-    assert office.desk.overstayers() == frozenset()
+    assert office.desk.roster.overstayers() == frozenset()
 
 
 async def test_a_worker_that_does_not_let_go_is_named_once_and_its_end_is_not_its_fault() -> None:
@@ -459,8 +457,8 @@ async def test_a_worker_that_does_not_let_go_is_named_once_and_its_end_is_not_it
     await office.claimed("w1")
     await office.desk.stop(task.id)
     office.clock.advance(GRACE)
-    assert office.desk.overstayers() == {"w1"}
-    assert office.desk.overstayers() == frozenset()
+    assert office.desk.roster.overstayers() == {"w1"}
+    assert office.desk.roster.overstayers() == frozenset()
     assert await office.desk.worker_died("w1"), "work was to blame, so its successor need not wait"
     assert (await office.row(task)).state is State.CANCELED
 
@@ -471,12 +469,12 @@ async def test_a_worker_is_dismissed_until_it_asks_for_other_work_or_ends() -> N
     for task, worker in zip(tasks, ("w1", "w2"), strict=True):
         await office.claimed(worker)
         await office.desk.stop(task.id)
-    assert office.desk.dismissed == {"w1", "w2"}
+    assert office.desk.roster.dismissed == {"w1", "w2"}
     await office.desk.worker_died("w1")
-    assert office.desk.dismissed == {"w2"}
+    assert office.desk.roster.dismissed == {"w2"}
     await office.order()
     await office.claimed("w2")
-    assert office.desk.dismissed == frozenset()
+    assert office.desk.roster.dismissed == frozenset()
 
 
 class FatalStore(MemoryStore):
@@ -500,7 +498,7 @@ async def test_a_worker_that_dies_while_its_task_is_stopped_is_not_waited_for() 
     task = await office.order()
     await office.claimed("w1")
     assert await office.desk.stop(task.id)
-    assert office.desk.dismissed == frozenset()
+    assert office.desk.roster.dismissed == frozenset()
 
 
 async def test_the_watch_sees_to_understudies_as_long_as_somebody_is_dismissed() -> None:
@@ -597,7 +595,7 @@ async def test_workers_are_present_from_their_first_claim_to_their_end() -> None
     came = office.clock.now()
     office.clock.advance(SECOND)
     await office.desk.renew(lease.task_id, lease.attempt, phase="render", progress=0.5)
-    (presence,) = office.desk.present()
+    (presence,) = office.desk.roster.present()
     assert (presence.name, presence.since, presence.heard) == ("w1", came, came + SECOND)
     await office.desk.worker_died("w1")
-    assert office.desk.present() == ()
+    assert office.desk.roster.present() == ()

@@ -77,7 +77,7 @@ class System:
         """Who is at work, at what, and when he was heard of last."""
         await self._reception.caller(exchange, Scope.ADMIN)
         at_work = {task.worker: task for task in await self._store.unfinished() if task.state is State.RUNNING}
-        seats, present = self._seats(), {presence.name: presence for presence in self._desk.present()}
+        seats, present = self._seats(), {presence.name: presence for presence in self._desk.roster.present()}
         hands = [
             wire.Hand(
                 name=name,
