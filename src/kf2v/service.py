@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Coroutine, Generator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,9 @@ from kf2v import logs
 from kf2v.admission.keys import DEFAULT_ACCOUNT, OWNER
 from kf2v.assembly.data_dir import open_blobs, open_store, owner_key, prepare_data_dir, signing_secret
 from kf2v.assembly.doors import app_of
-from kf2v.assembly.engines import relays, workers_here
-from kf2v.assembly.front import backstage_of, build_front
+from kf2v.assembly.front import Front, backstage_of, build_front
 from kf2v.assembly.panel import lay_out_lists
+from kf2v.assembly.pools import Pools
 from kf2v.clock import SystemClock
 from kf2v.net.unix import bind, socket_path
 from kf2v.server.backstage import opened
@@ -38,9 +38,6 @@ from kf2v.server.sweeper import keep_sweeping
 from kf2v.server.uses import keep_writing_uses
 from kf2v.server.watchkeeper import keep_watch
 from kf2v.settings import Settings
-from kf2v.wire.backstage import process_of, worker_names
-from kf2v.worker.pools.process import ProcessPool
-from kf2v.worker.pools.shared import Shared
 
 log = structlog.get_logger(__name__)
 
@@ -136,18 +133,24 @@ async def _live(settings: Settings, ending: _Ending) -> None:
         house.enter_context(_found_at(settings.address_file, base))
         _announce(base, key)
         await ending.asked.wait()
-        log.info("draining", seconds=settings.drain_seconds)
-        front.vitals.draining = True
-        front.desk.drain()
-        door.announce()
-        await ending.unless_hurried(asyncio.create_task(pool.drain(settings.drain_seconds)))
-        front.journal.close()
-        closing = asyncio.create_task(door.close())
-        await ending.unless_hurried(closing, seconds=max(LAST_ANSWERS, ending.left_of(settings.drain_seconds)))
-        if not closing.done():
-            log.warning("clients cut off", connections=len(door.server_state.connections))
-        telling = asyncio.create_task(front.courier.finish(max(LAST_ANSWERS, ending.left_of(settings.drain_seconds))))
-        await ending.unless_hurried(telling)
+        await _drain(front, pool, door, ending)
+
+
+async def _drain(front: Front, pool: Pools, door: FrontDoor, ending: _Ending) -> None:
+    """Let all that is under way come to its end, as long as nobody is in a hurry."""
+    seconds = front.settings.drain_seconds
+    log.info("draining", seconds=seconds)
+    front.vitals.draining = True
+    front.desk.drain()
+    door.announce()
+    await ending.unless_hurried(asyncio.create_task(pool.drain(seconds)))
+    front.journal.close()
+    closing = asyncio.create_task(door.close())
+    await ending.unless_hurried(closing, seconds=max(LAST_ANSWERS, ending.left_of(seconds)))
+    if not closing.done():
+        log.warning("clients cut off", connections=len(door.server_state.connections))
+    telling = asyncio.create_task(front.courier.finish(max(LAST_ANSWERS, ending.left_of(seconds))))
+    await ending.unless_hurried(telling)
 
 
 @asynccontextmanager
@@ -205,75 +208,6 @@ def _listen(host: str, port: int) -> socket.socket:
         raise
     listener.setblocking(False)
     return listener
-
-
-class Pools:
-    """The workers that make videos here, and the one that has them made elsewhere."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        on_exit: Callable[[str], Awaitable[bool]],
-        silence: Callable[[str], float],
-    ) -> None:
-        self._loops = settings.remote_running
-        self._on_exit = on_exit
-        self._shared = Shared(self._loops, within=10.0 + 2 * settings.lease_seconds, silence=silence)
-        command, environment = _worker_command(settings), _worker_environment(settings)
-        self._makers = ProcessPool(command, workers_here(settings), on_exit=on_exit, env=environment)
-        relaying = [*command, "--forward", str(self._loops)]
-        self._relays = ProcessPool(relaying, relays(settings), on_exit=self._relay_ended, env=environment, initial="r")
-
-    @property
-    def alive(self) -> int:
-        """How many processes there are now."""
-        return self._makers.alive + self._relays.alive
-
-    @property
-    def places(self) -> dict[str, int]:
-        """The seat of every worker there is now, by name; those that live together share theirs."""
-        relays = self._relays.places.items()
-        apart = {worker: seat for process, seat in relays for worker in worker_names(process, self._loops)}
-        return self._makers.places | apart
-
-    async def start(self) -> None:
-        await self._makers.start()
-        await self._relays.start()
-
-    def kill(self, worker: str) -> None:
-        """End the process that ``worker`` is, or lives in where all who do are to be ended."""
-        process = process_of(worker)
-        if process == worker:
-            self._makers.kill(worker)
-        elif self._shared.beyond_reach(worker):
-            self._relays.kill(process)
-
-    def understudy(self, workers: frozenset[str]) -> None:
-        """Have a successor ready for each of ``workers`` that is a process of its own, and for no other."""
-        self._makers.understudy(workers)
-
-    async def drain(self, seconds: float) -> None:
-        await asyncio.gather(self._makers.drain(seconds), self._relays.drain(seconds))
-
-    async def stop(self) -> None:
-        await asyncio.gather(self._makers.stop(), self._relays.stop())
-
-    async def _relay_ended(self, name: str) -> bool:
-        """All workers in it ended with it."""
-        self._shared.ended(name)
-        return any([await self._on_exit(worker) for worker in worker_names(name, self._loops)])
-
-
-def _worker_command(settings: Settings) -> list[str]:
-    socket_ = str(socket_path(settings.data_dir))
-    return [sys.executable, "-m", "kf2v", "worker", "--socket", socket_]
-
-
-def _worker_environment(settings: Settings) -> dict[str, str]:
-    """This process's environment with its settings in it, flags and files included, so that workers agree with it."""
-    inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("KF2V_")}
-    return inherited | settings.environment()
 
 
 def _announce(base: str, key: str) -> None:

@@ -107,7 +107,7 @@ class Roster:
         return found
 
     def fallen_silent(self, *, busy: Set[str]) -> frozenset[str]:
-        """The workers without a task that have not asked for one for too long, each once; those with one are ``busy``."""
+        """The workers without a task that have not asked for one for too long, each once; ``busy`` are the others."""
         now = self._clock.now()
         for worker in busy & self._silent.keys():
             self._silent[worker] = now
