@@ -7,12 +7,11 @@ from pathlib import Path
 
 import structlog
 
-from kf2v.admission.admit import random_seed
-from kf2v.admission.rules import RULES, known_model
+from kf2v.admission.jobs import job_of
+from kf2v.admission.rules import check, model_of
 from kf2v.assembly.panel import build_panel
 from kf2v.assembly.production import build_recipe, build_rehearsal, build_relay
 from kf2v.blobs.memory import MemoryBlobs
-from kf2v.catalog.models import AREAS
 from kf2v.catalog.regions import REGIONS
 from kf2v.errors import AlgorithmError, OutOfOrder
 from kf2v.moderation import Exhibit
@@ -53,22 +52,15 @@ def make_video(
     ``on_progress`` hears the phase and how far the whole is, 0 … 1. Returns what was made and how it ended. Raises
     ApiError.
     """
-    model = known_model(submission, REGIONS[settings.region])
-    for rule in RULES:
-        rule(submission, model)
-    resolution = submission.resolution or model.default_resolution
-    job = Job(
-        model=model.name,
-        engine=settings.routing.get(model.name, settings.routing["*"])[0],
+    model = model_of(REGIONS[settings.region], submission.model)
+    check(submission, model)
+    engine = settings.routing.get(model.name, settings.routing["*"])[0]
+    job = job_of(
+        submission,
+        model,
+        route=(engine, ()),
         first=FrameSource(kind="blob", place="inputs/solo/first"),
         last=FrameSource(kind="blob", place="inputs/solo/last"),
-        prompt=submission.prompt,
-        negative_prompt=submission.negative_prompt,
-        resolution=resolution,
-        area=AREAS[resolution],
-        seed=random_seed() if submission.seed is None else submission.seed,
-        prompt_extend=submission.prompt_extend,
-        watermark=submission.watermark,
     )
     panel = build_panel(settings)
     if panel.reads("input"):

@@ -1,42 +1,35 @@
 """From a submission to a task that can be promised."""
 
 import asyncio
-import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from kf2v.admission.callers import Caller
+from kf2v.admission.jobs import job_of
 from kf2v.admission.keeping import keep
 from kf2v.admission.reading import Reading
 from kf2v.admission.receivers import receiver
 from kf2v.admission.routing import Routing
-from kf2v.admission.rules import RULES, granted_model
+from kf2v.admission.rules import check, granted_model
 from kf2v.blobs import Blobs
-from kf2v.catalog.models import AREAS, MODELS, Model
+from kf2v.catalog.models import MODELS, Model
 from kf2v.clock import Clock
 from kf2v.errors import ApiError, InvalidMediaUrl, InvalidParameter
 from kf2v.moderation import Note
 from kf2v.moderation.panel import unheard
 from kf2v.net.guard import AllowedHosts
 from kf2v.store import Store
-from kf2v.tasks import Failure, FrameSource, Job, Task
+from kf2v.tasks import Failure, FrameSource, Task
 from kf2v.tasks.identity import new_id
 from kf2v.tasks.retention import Retention
 from kf2v.wire import Envelope, Submission
 from kf2v.wire.v1 import inspection
-from kf2v.wire.v1.create import SEED_LIMIT
 from kf2v.wire.v1.media import decode_data, is_data, is_upload, upload_key
 
 #: where frames are kept that came inline
 _INLINE = "inputs/"
 #: the frames of a task with a flaw
 _NOWHERE = FrameSource(kind="url", place="")
-
-
-def random_seed() -> int:
-    """0 … 2147483647."""
-    return secrets.randbelow(SEED_LIMIT + 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +46,6 @@ class Admission:
     validation: Literal["strict", "cloud"] = "strict"
     #: hosts that callbacks may lead to whatever their address is
     callback_hosts: AllowedHosts
-    draw_seed: Callable[[], int] = random_seed
 
     async def admit(self, submission: Submission, caller: Caller, envelope: Envelope, note: Note = unheard) -> Task:
         """The task to insert; its uploaded and inline frames are kept or found already. May take long, where somebody
@@ -71,8 +63,7 @@ class Admission:
         flaw: Failure | None = None
         first = last = _NOWHERE
         try:
-            for rule in RULES:
-                rule(submission, model)
+            check(submission, model)
             await self.reading.read(
                 submission.prompt, model=model.name, request_id=envelope.request_id, wished=wished, note=note
             )
@@ -83,8 +74,7 @@ class Admission:
                 await self.discard(first)
                 raise
             flaw = Failure(code=error.code, message=error.message)
-        engine, fallbacks = self.routing.route(model.name)
-        resolution = model.default_resolution if flaw else submission.resolution or model.default_resolution
+            submission = replace(submission, resolution=None)  # it may be what is wrong
         return Task(
             id=task_id,
             account=caller.account,
@@ -96,21 +86,7 @@ class Admission:
             priority=caller.rights.priority,
             callback=callback,
             submitted_at=self.clock.now(),
-            job=Job(
-                model=model.name,
-                engine=engine,
-                fallbacks=fallbacks,
-                first=first,
-                last=last,
-                prompt=submission.prompt,
-                negative_prompt=submission.negative_prompt,
-                resolution=resolution,
-                area=AREAS[resolution],
-                seed=self.draw_seed() if submission.seed is None else submission.seed,
-                prompt_extend=submission.prompt_extend,
-                watermark=submission.watermark,
-                inspect=wished,
-            ),
+            job=job_of(submission, model, route=self.routing.route(model.name), first=first, last=last, inspect=wished),
         )
 
     def callback(self, envelope: Envelope) -> str | None:

@@ -10,11 +10,6 @@ from kf2v.wire import Submission
 from kf2v.wire.v1.fields import choices, misfit, shown
 
 
-def known_model(submission: Submission, region: Region) -> Model:
-    """The model that is meant. Raises ModelNotExist; the cloud checks this at submission too, in every mode."""
-    return model_of(region, submission.model)
-
-
 def granted_model(name: str | None, caller: Caller) -> Model:
     """The model of that name. Raises ModelNotExist, and ModelAccessDenied if it is not for this caller."""
     model = model_of(caller.region, name)
@@ -24,7 +19,8 @@ def granted_model(name: str | None, caller: Caller) -> Model:
 
 
 def model_of(region: Region, name: str | None) -> Model:
-    """The model that ``region`` has under ``name``. Raises ModelNotExist."""
+    """The model that ``region`` has under ``name``. Raises ModelNotExist; the cloud checks this at submission too, in
+    every mode."""
     model = region.find(name or "")
     if model is None:
         raise ModelNotExist(
@@ -46,3 +42,9 @@ def offered_resolution(submission: Submission, model: Model) -> None:
 
 
 RULES: tuple[Callable[[Submission, Model], None], ...] = (well_formed, offered_resolution)
+
+
+def check(submission: Submission, model: Model) -> None:
+    """Ask all of them. Raises InvalidParameter."""
+    for rule in RULES:
+        rule(submission, model)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from kf2v.admission.admit import Admission
 from kf2v.admission.intake import Intake
 from kf2v.admission.keys import Caller, Scope
-from kf2v.admission.rules import RULES, granted_model
+from kf2v.admission.rules import check, granted_model
 from kf2v.errors import ApiError, Unavailable
 from kf2v.server.desk import Desk
 from kf2v.server.exchange import Exchange, Reply, refusal, reply
@@ -63,8 +63,7 @@ class Chains:
     async def _judge(self, steps: tuple[Submission, ...], caller: Caller) -> None:
         """Raises what the first step that cannot be done would be refused with."""
         model = granted_model(steps[0].model, caller)
-        for rule in RULES:
-            rule(steps[0], model)
+        check(steps[0], model)
         for number, frame in enumerate([steps[0].first_frame, *(step.last_frame for step in steps)]):
             if is_upload(frame):
                 await self._admission.uploaded(wire.field_of(number), upload_key(frame), caller, model)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kf2v.admission.admit import Admission
 from kf2v.admission.keys import Caller
-from kf2v.admission.rules import RULES, granted_model
+from kf2v.admission.rules import check, granted_model
 from kf2v.blobs import Blobs, NoSuchBlob
 from kf2v.catalog.models import Model
 from kf2v.errors import FrameError, InvalidUrl
@@ -51,8 +51,7 @@ class Trial:
             raise examined.flaws[0]
         submission = examined.submission
         model = granted_model(submission.model, caller)
-        for rule in RULES:
-            rule(submission, model)
+        check(submission, model)
         return await self.admit(submission, caller, envelope_of(exchange))
 
     async def admit(self, submission: Submission, caller: Caller, envelope: Envelope) -> Task:
