@@ -16,7 +16,6 @@ import apsw
 
 from kf2v.metering import Footage, UsageLine, UsageQuery
 from kf2v.store import (
-    IdTaken,
     Key,
     Note,
     Once,
@@ -28,12 +27,13 @@ from kf2v.store import (
     Upload,
     Workspace,
 )
-from kf2v.store.sqlite import bills, outbox, queue, rows
+from kf2v.store.sqlite import accounts, bills, outbox, queue, rows
 from kf2v.store.sqlite.commit import GroupCommit
 from kf2v.store.sqlite.connections import SqliteTooOld, connect_reader, connect_writer
 from kf2v.store.sqlite.listing import find
 from kf2v.store.sqlite.ownership import Ownership, StoreInUse
 from kf2v.store.sqlite.schema import SchemaMismatch, migrate, shipped
+from kf2v.store.sqlite.statements import changes, insert
 from kf2v.tasks import Lease, Outcome, State, Task, moves
 from kf2v.tasks.news import Delivery, Webhook
 from kf2v.tasks.turns import Caps, Line, unlimited
@@ -56,24 +56,6 @@ SAY_ONCE = "INSERT OR REPLACE INTO once VALUES (?, ?, ?, ?, ?)"
 FORGET_ONCES = "DELETE FROM once WHERE (account, key) IN (SELECT account, key FROM once WHERE said_at <= ? LIMIT ?)"
 NOTE = "INSERT INTO note (task_id, at, text) SELECT id, ?, ? FROM task WHERE id = ?"
 NOTES = "SELECT at, text FROM note WHERE task_id = ? ORDER BY seq"
-INSERT_KEY = f"""
-INSERT INTO key ({rows.KEY_COLUMNS}) VALUES ({", ".join("?" * 11)}) ON CONFLICT (digest) DO NOTHING
-"""  # noqa: S608
-KEY_BY_ID = f"SELECT {rows.KEY_COLUMNS} FROM key WHERE id = ?"  # noqa: S608
-CHANGE_KEY = f"UPDATE key SET ({rows.KEY_COLUMNS}) = ({', '.join('?' * 11)}) WHERE id = ?"  # noqa: S608
-TOUCH_KEY = "UPDATE key SET used_at = ?2 WHERE id = ?1 AND coalesce(used_at < ?2, TRUE)"
-INSERT_WORKSPACE = f"INSERT INTO workspace ({rows.WORKSPACE_COLUMNS}) VALUES (?, ?, ?, ?, ?)"  # noqa: S608
-WORKSPACES = f"""
-SELECT {rows.WORKSPACE_COLUMNS} FROM workspace WHERE coalesce(account = ?, TRUE) ORDER BY created_at, seq
-"""  # noqa: S608
-REMOVE_WORKSPACE = "DELETE FROM workspace WHERE id = ?"
-INSERT_WEBHOOK = f"INSERT INTO webhook ({rows.WEBHOOK_COLUMNS}) VALUES ({', '.join('?' * 7)})"  # noqa: S608
-WEBHOOK_BY_ID = f"SELECT {rows.WEBHOOK_COLUMNS} FROM webhook WHERE id = ?"  # noqa: S608
-CHANGE_WEBHOOK = f"UPDATE webhook SET ({rows.WEBHOOK_COLUMNS}) = ({', '.join('?' * 7)}) WHERE id = ?"  # noqa: S608
-REMOVE_WEBHOOK = "DELETE FROM webhook WHERE id = ?"
-GET_KEY = f"SELECT {rows.KEY_COLUMNS} FROM key WHERE digest = ?"  # noqa: S608
-KEYS = f"SELECT {rows.KEY_COLUMNS} FROM key ORDER BY created_at, seq"  # noqa: S608
-REVOKE_KEY = "UPDATE key SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL"
 INSERT_UPLOAD = f"""
 INSERT INTO upload ({rows.UPLOAD_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING
 """  # noqa: S608
@@ -145,7 +127,7 @@ class SqliteStore:
                 return task_id if digest == once.digest else OnceTaken(once.key)
             if room is not None and queue.waiting(db, task.account, task.job.model) >= room:
                 return QueueFull()
-            _insert(db, rows.INSERT_TASK, row, task.id)
+            insert(db, rows.INSERT_TASK, row, task.id)
             if once is not None:
                 db.execute(SAY_ONCE, (task.account, once.key, once.digest, task.id, task.submitted_at))
             return task.id
@@ -256,7 +238,7 @@ class SqliteStore:
     async def keep(self, task_id: str, *, kept: bool) -> bool:
         def change(db: apsw.Connection) -> bool:
             self._changed.append(task_id)
-            return _changes(db, KEEP, (kept, task_id)) == 1
+            return changes(db, KEEP, (kept, task_id)) == 1
 
         return await self._commits.write(change)
 
@@ -272,7 +254,7 @@ class SqliteStore:
         return await self._commits.write(change)
 
     async def note(self, task_id: str, text: str, *, now: int) -> None:
-        await self._commits.write(lambda db: _changes(db, NOTE, (now, text, task_id)))
+        await self._commits.write(lambda db: changes(db, NOTE, (now, text, task_id)))
 
     async def notes(self, task_id: str) -> tuple[Note, ...]:
         return tuple(Note(at=at, text=text) for at, text in self._reader.execute(NOTES, (task_id,)))
@@ -287,62 +269,44 @@ class SqliteStore:
         return {State(state): tasks for state, tasks in self._reader.execute(COUNTS)}
 
     async def put_key(self, key: Key) -> None:
-        row = rows.row_of_key(key)
-        await self._commits.write(lambda db: _insert(db, INSERT_KEY, row, key.id))
+        await self._commits.write(lambda db: accounts.put_key(db, key))
 
     async def key_by_digest(self, digest: str) -> Key | None:
-        row = self._reader.execute(GET_KEY, (digest,)).get
-        return None if row is None else rows.key_of_row(row)
+        return accounts.key_by_digest(self._reader, digest)
 
     async def keys(self) -> tuple[Key, ...]:
-        return tuple(map(rows.key_of_row, self._reader.execute(KEYS)))
+        return accounts.keys(self._reader)
 
     async def revoke_key(self, key_id: str, *, now: int) -> bool:
-        return await self._commits.write(lambda db: _changes(db, REVOKE_KEY, (now, key_id)) == 1)
+        return await self._commits.write(lambda db: accounts.revoke_key(db, key_id, now=now))
 
     async def change_key(self, key_id: str, change: Callable[[Key], Key | None]) -> Key | None:
-        def write(db: apsw.Connection) -> Key | None:
-            row = db.execute(KEY_BY_ID, (key_id,)).fetchone()
-            changed = None if row is None else change(rows.key_of_row(row))
-            if changed is not None:
-                _insert(db, CHANGE_KEY, (*rows.row_of_key(changed), key_id), key_id)
-            return changed
-
-        return await self._commits.write(write)
+        return await self._commits.write(lambda db: accounts.change_key(db, key_id, change))
 
     async def touch_keys(self, used: Mapping[str, int]) -> None:
-        values = tuple(used.items())
-        await self._commits.write(lambda db: db.executemany(TOUCH_KEY, values) and None)
+        values = dict(used)
+        await self._commits.write(lambda db: accounts.touch_keys(db, values))
 
     async def put_workspace(self, workspace: Workspace) -> None:
-        row = rows.row_of_workspace(workspace)
-        await self._commits.write(lambda db: _insert(db, INSERT_WORKSPACE, row, workspace.id))
+        await self._commits.write(lambda db: accounts.put_workspace(db, workspace))
 
     async def workspaces(self, account: str | None = None) -> tuple[Workspace, ...]:
-        return tuple(map(rows.workspace_of_row, self._reader.execute(WORKSPACES, (account,))))
+        return accounts.workspaces(self._reader, account)
 
     async def remove_workspace(self, workspace_id: str) -> bool:
-        return await self._commits.write(lambda db: _changes(db, REMOVE_WORKSPACE, (workspace_id,)) == 1)
+        return await self._commits.write(lambda db: accounts.remove_workspace(db, workspace_id))
 
     async def put_webhook(self, webhook: Webhook) -> None:
-        row = rows.row_of_webhook(webhook)
-        await self._commits.write(lambda db: _insert(db, INSERT_WEBHOOK, row, webhook.id))
+        await self._commits.write(lambda db: outbox.put_webhook(db, webhook))
 
     async def webhooks(self, account: str | None = None) -> tuple[Webhook, ...]:
         return outbox.webhooks(self._reader, account)
 
     async def change_webhook(self, webhook_id: str, change: Callable[[Webhook], Webhook | None]) -> Webhook | None:
-        def write(db: apsw.Connection) -> Webhook | None:
-            row = db.execute(WEBHOOK_BY_ID, (webhook_id,)).fetchone()
-            changed = None if row is None else change(rows.webhook_of_row(row))
-            if changed is not None:
-                db.execute(CHANGE_WEBHOOK, (*rows.row_of_webhook(changed), webhook_id))
-            return changed
-
-        return await self._commits.write(write)
+        return await self._commits.write(lambda db: outbox.change_webhook(db, webhook_id, change))
 
     async def remove_webhook(self, webhook_id: str) -> bool:
-        return await self._commits.write(lambda db: _changes(db, REMOVE_WEBHOOK, (webhook_id,)) == 1)
+        return await self._commits.write(lambda db: outbox.remove_webhook(db, webhook_id))
 
     async def due(self, *, now: int, limit: int, besides: Collection[str] = ()) -> tuple[Delivery, ...]:
         return outbox.due(self._reader, now=now, limit=limit, besides=besides)
@@ -364,14 +328,14 @@ class SqliteStore:
         )
 
     async def forget_deliveries(self, *, created_before: int, limit: int) -> int:
-        return await self._commits.write(lambda db: _changes(db, outbox.FORGET, (created_before, limit)))
+        return await self._commits.write(lambda db: outbox.forget(db, created_before, limit))
 
     async def forget_onces(self, *, created_before: int, limit: int) -> int:
-        return await self._commits.write(lambda db: _changes(db, FORGET_ONCES, (created_before, limit)))
+        return await self._commits.write(lambda db: changes(db, FORGET_ONCES, (created_before, limit)))
 
     async def put_upload(self, upload: Upload) -> bool:
         row = rows.row_of_upload(upload)
-        return await self._commits.write(lambda db: _changes(db, INSERT_UPLOAD, row) == 1)
+        return await self._commits.write(lambda db: changes(db, INSERT_UPLOAD, row) == 1)
 
     async def get_upload(self, key: str) -> Upload | None:
         row = self._reader.execute(GET_UPLOAD, (key,)).get
@@ -447,16 +411,3 @@ def _task(db: apsw.Connection, task_id: str) -> Task | None:
 def _once(db: apsw.Connection, account: str, key: str, since: int) -> tuple[str, str] | None:
     row = db.execute(ONCE, (account, key, since)).fetchone()
     return None if row is None else (row[0], row[1])
-
-
-def _insert(db: apsw.Connection, statement: str, values: rows.Row, name: str) -> None:
-    """Raises IdTaken where something of that name is there already."""
-    try:
-        db.execute(statement, values)
-    except apsw.ConstraintError as error:
-        raise IdTaken(name) from error
-
-
-def _changes(db: apsw.Connection, statement: str, values: rows.Row) -> int:
-    db.execute(statement, values)
-    return db.changes()

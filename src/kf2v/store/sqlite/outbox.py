@@ -1,16 +1,21 @@
 """Webhooks, and what is on its way to them."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import apsw
 
 from kf2v.store.sqlite import rows
+from kf2v.store.sqlite.statements import changes, insert
 from kf2v.tasks import Task
 from kf2v.tasks.news import Delivery, Webhook, deliveries_of
 
 WEBHOOKS = f"SELECT {rows.WEBHOOK_COLUMNS} FROM webhook"  # noqa: S608
 OF_ACCOUNT = f"{WEBHOOKS} WHERE account = ? ORDER BY created_at, seq"
+INSERT_WEBHOOK = f"INSERT INTO webhook ({rows.WEBHOOK_COLUMNS}) VALUES ({', '.join('?' * 7)})"  # noqa: S608
+WEBHOOK_BY_ID = f"{WEBHOOKS} WHERE id = ?"
+CHANGE_WEBHOOK = f"UPDATE webhook SET ({rows.WEBHOOK_COLUMNS}) = ({', '.join('?' * 7)}) WHERE id = ?"  # noqa: S608
+REMOVE_WEBHOOK = "DELETE FROM webhook WHERE id = ?"
 POST = f"INSERT INTO delivery ({rows.DELIVERY_COLUMNS}, account, task_id) VALUES ({', '.join('?' * 13)})"  # noqa: S608
 DUE = f"""
 SELECT {rows.DELIVERY_COLUMNS} FROM delivery
@@ -50,6 +55,22 @@ def webhooks(db: apsw.Connection, account: str | None) -> tuple[Webhook, ...]:
     return tuple(map(rows.webhook_of_row, found))
 
 
+def put_webhook(db: apsw.Connection, webhook: Webhook) -> None:
+    insert(db, INSERT_WEBHOOK, rows.row_of_webhook(webhook), webhook.id)
+
+
+def change_webhook(db: apsw.Connection, webhook_id: str, change: Callable[[Webhook], Webhook | None]) -> Webhook | None:
+    row = db.execute(WEBHOOK_BY_ID, (webhook_id,)).get
+    changed = None if row is None else change(rows.webhook_of_row(row))
+    if changed is not None:
+        db.execute(CHANGE_WEBHOOK, (*rows.row_of_webhook(changed), webhook_id))
+    return changed
+
+
+def remove_webhook(db: apsw.Connection, webhook_id: str) -> bool:
+    return changes(db, REMOVE_WEBHOOK, (webhook_id,)) == 1
+
+
 def due(db: apsw.Connection, *, now: int, limit: int, besides: Collection[str]) -> tuple[Delivery, ...]:
     known = json.dumps([*besides])
     return tuple(map(rows.delivery_of_row, db.execute(DUE, (now, known, limit))))
@@ -82,3 +103,8 @@ def newest(
 ) -> tuple[Delivery, ...]:
     found = NEWEST_OF_ALL if account is None else NEWEST_OF_ACCOUNT
     return tuple(map(rows.delivery_of_row, db.execute(found, (account, task_id, webhook_id, limit))))
+
+
+def forget(db: apsw.Connection, created_before: int, limit: int) -> int:
+    """Those that are on their way no longer; how many there were."""
+    return changes(db, FORGET, (created_before, limit))
