@@ -13,7 +13,7 @@ from kf2v.clock import SECOND, ManualClock
 from kf2v.net.unix import bind
 from kf2v.server.backstage import backstage, opened
 from kf2v.server.desk import Desk, Terms
-from kf2v.server.owner_calls import owner_calls
+from kf2v.server.owner_calls import OwnerCalls
 from kf2v.store.memory import MemoryStore
 from kf2v.tasks import Task
 
@@ -69,7 +69,7 @@ class Backroom:
         """Answer on the socket at ``path``."""
 
         async def enter() -> None:
-            app = backstage(self.desk, owner_calls(self.keys, self.workspaces))
+            app = backstage(self.desk, OwnerCalls(self.keys, self.workspaces).routes())
             await self._doors.enter_async_context(opened(app, bind(path)))
 
         self.run(enter())

@@ -34,7 +34,7 @@ from kf2v.server.desk import Desk, Terms
 from kf2v.server.forecast import Forecast
 from kf2v.server.journal import Journal
 from kf2v.server.operations import Metrics
-from kf2v.server.owner_calls import owner_calls
+from kf2v.server.owner_calls import OwnerCalls
 from kf2v.server.reception import Reception
 from kf2v.server.sweeper import Sweeper
 from kf2v.server.v1.files import VideoLinks
@@ -225,7 +225,7 @@ def _vitals(
 
 def backstage_of(front: Front) -> Backstage:
     """Everything that answers workers and the owner's commands."""
-    return backstage(front.desk, (*owner_calls(front.keys, front.workspaces),))
+    return backstage(front.desk, OwnerCalls(front.keys, front.workspaces).routes())
 
 
 @asynccontextmanager

@@ -24,7 +24,7 @@ Backstage: TypeAlias = Starlette
 
 
 def backstage(desk: Desk, owners: Iterable[Route] = ()) -> Backstage:
-    """The application: four calls of workers, and those of the owner's commands."""
+    """The application: the calls of workers, and those of the owner's commands."""
 
     async def claim(request: Request) -> Response:
         asked = wire.parse(wire.Claim, await request.body())
@@ -57,9 +57,9 @@ def backstage(desk: Desk, owners: Iterable[Route] = ()) -> Backstage:
             Route("/renew", renew, methods=["POST"]),
             Route("/settle", settle, methods=["POST"]),
             Route("/hand_back", hand_back, methods=["POST"]),
-            *owners,
             Route("/reroute", reroute, methods=["POST"]),
             Route("/over", over, methods=["POST"]),
+            *owners,
         ],
         exception_handlers={ApiError: _refuse},
     )
