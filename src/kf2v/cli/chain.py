@@ -21,12 +21,11 @@ from kf2v.cli.create import (
     Resolution,
     Seed,
     Watermark,
-    file_or_url,
-    upload,
 )
 from kf2v.cli.delivery import AsJson, Patience, Quiet
 from kf2v.cli.destination import destination
 from kf2v.cli.exits import Exit, exit_of_error
+from kf2v.cli.frames import file_or_url, upload
 from kf2v.cli.target import Server, asking, connected
 from kf2v.cli.terminal import CommandFailed, give, give_json, give_path, say
 

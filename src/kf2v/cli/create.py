@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import mimetypes
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-from urllib.parse import unquote, urlsplit
+from typing import Annotated
 
 import typer
 
 from kf2v.cli import delivery
 from kf2v.cli.delivery import AsJson, Output, Patience, Quiet
 from kf2v.cli.destination import destination
+from kf2v.cli.frames import file_or_url, upload
 from kf2v.cli.target import Server, asking, connected
 from kf2v.cli.terminal import CommandFailed, give, give_json, say
-
-if TYPE_CHECKING:
-    from kf2v.net.dashscope import DashScope
 
 #: what the vendor's own command line orders when no model is named
 MODEL = "wan2.2-kf2v-flash"
@@ -32,8 +28,6 @@ Watermark = Annotated[bool | None, typer.Option("--watermark/--no-watermark", he
 PromptExtend = Annotated[
     bool | None, typer.Option("--prompt-extend/--no-prompt-extend", help="Let the server rewrite the prompt.")
 ]
-
-
 Asynchronous = Annotated[bool, typer.Option("--async", help="Print what is ordered, as task ids, and do not wait.")]
 
 
@@ -103,33 +97,3 @@ def _frame(name: str, positional: str | None, option: str | None) -> Path | str:
     if not given or (positional and option):
         raise CommandFailed("Usage", f"name the frame {name} once, as a file or a URL")
     return file_or_url(given)
-
-
-def file_or_url(given: str) -> Path | str:
-    """A file to upload, or a URL to pass on. Raises CommandFailed if it is neither."""
-    return given if given.startswith(("http://", "https://", "oss://", "data:")) else local_file(given)
-
-
-def local_file(given: str) -> Path:
-    """The file that a path or a ``file://`` URL names. Raises CommandFailed if it is none."""
-    path = Path(unquote(urlsplit(given).path) if given.startswith("file://") else given).expanduser()
-    if not path.is_file():
-        raise CommandFailed("Usage", f"{given} is neither a file nor a URL")
-    return path
-
-
-def upload(client: DashScope, frame: Path | str, role: str, model: str) -> str:
-    """The URL of a frame, once a file is where the server can read it.
-
-    Under a name of our own: the file's may tell more than a server needs to know, or be the same for both.
-    """
-    if isinstance(frame, str):
-        return frame
-    file = frame
-    kind = mimetypes.guess_type(file.name)[0] or ""
-    suffix = file.suffix.lower() if kind.startswith("image/") else ""
-    try:
-        with file.open("rb") as content:
-            return client.upload(content, name=role + suffix, model=model)
-    except OSError as error:
-        raise CommandFailed("Usage", f"{file} cannot be read: {error.strerror or error}") from error

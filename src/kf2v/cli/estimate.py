@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Annotated, Any
 
 import typer
 
-from kf2v.cli.create import MODEL, Model, Resolution, Seed, file_or_url
+from kf2v.cli.create import MODEL, Model, Resolution, Seed
 from kf2v.cli.delivery import AsJson
+from kf2v.cli.frames import inline
 from kf2v.cli.target import Server, asking
 from kf2v.cli.terminal import CommandFailed, give, give_json
 from kf2v.cli.usage import cost
@@ -43,17 +43,6 @@ def estimate(
     give(f"price  CNY {cost(answer, 'cny')}, USD {cost(answer, 'usd')}{source}")
     give(f"wait   {_seconds(answer, 'wait_seconds')}")
     give(f"run    {_seconds(answer, 'run_seconds')}")
-
-
-def inline(given: str) -> str:
-    """A frame as it travels where nothing is ordered: a file's bytes go along, and nothing of it is kept there."""
-    file = file_or_url(given)
-    if isinstance(file, str):
-        return file
-    try:
-        return "data:application/octet-stream;base64," + base64.b64encode(file.read_bytes()).decode()
-    except OSError as error:
-        raise CommandFailed("Usage", f"{file} cannot be read: {error.strerror or error}") from error
 
 
 def _seconds(answer: dict[str, Any], name: str) -> str:

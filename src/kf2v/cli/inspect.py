@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kf2v.cli.create import local_file
 from kf2v.cli.destination import destination, whole_file
 from kf2v.cli.exits import Exit
+from kf2v.cli.frames import local_file
 from kf2v.cli.terminal import CommandFailed, give_json, give_path, say
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import typer
 
 from kf2v.cli.config import DataDir, read_settings
 from kf2v.cli.delivery import AsJson
-from kf2v.cli.run import picture
+from kf2v.cli.frames import picture
 from kf2v.cli.terminal import CommandFailed, give, give_json, say
 
 

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kf2v.cli.config import read_settings
-from kf2v.cli.create import MODEL, Model, NegativePrompt, Prompt, PromptExtend, Resolution, Seed, Watermark, local_file
+from kf2v.cli.create import MODEL, Model, NegativePrompt, Prompt, PromptExtend, Resolution, Seed, Watermark
 from kf2v.cli.delivery import AsJson, Quiet
 from kf2v.cli.destination import destination
 from kf2v.cli.exits import Exit, exit_of_task
+from kf2v.cli.frames import picture
 from kf2v.cli.serve import Engine, check_engine
 from kf2v.cli.terminal import CommandFailed, give_json, give_path, progress, say
 
 if TYPE_CHECKING:
-    from kf2v.settings import Settings
     from kf2v.tasks import Job, Outcome
 
 
@@ -84,26 +84,6 @@ def run(
     except KeyboardInterrupt:
         raise CommandFailed("Interrupted", "nothing was kept", exit=Exit.INTERRUPTED) from None
     _present(job, outcome, path, seconds=time.monotonic() - started, quiet=quiet, as_json=as_json)
-
-
-def picture(given: str, settings: Settings) -> bytes:
-    """The bytes of a frame. The host of a URL was typed by whoever runs this, so its address need not be public.
-
-    Raises ApiError for a URL that cannot be read or fetched.
-    """
-    if not given.lower().startswith(("http://", "https://")):
-        file = local_file(given)
-        try:
-            return file.read_bytes()
-        except OSError as error:
-            raise CommandFailed("Usage", f"{file} cannot be read: {error.strerror or error}") from error
-    from kf2v.net.fetch import Fetcher
-    from kf2v.net.guard import parse_frame_url
-    from kf2v.wire.v1.media import FRAME_LIMIT
-
-    host = parse_frame_url(given).host
-    allowed = settings.fetch_allow_hosts | {f"[{host}]" if ":" in host else host}
-    return Fetcher(allow_hosts=allowed, timeout=settings.fetch_timeout, max_bytes=FRAME_LIMIT).fetch(given)
 
 
 def _present(job: Job, outcome: Outcome, path: Path, *, seconds: float, quiet: bool, as_json: bool) -> None:

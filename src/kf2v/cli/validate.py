@@ -8,8 +8,8 @@ import typer
 
 from kf2v.cli.create import MODEL, Model, NegativePrompt, Prompt, PromptExtend, Resolution, Seed, Watermark
 from kf2v.cli.delivery import AsJson
-from kf2v.cli.estimate import inline
 from kf2v.cli.exits import Exit, exit_of_error
+from kf2v.cli.frames import inline
 from kf2v.cli.target import Server, asking
 from kf2v.cli.terminal import CommandFailed, give, give_json
 
