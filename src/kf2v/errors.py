@@ -29,6 +29,8 @@ the route (an HTTP answer), the worker's loop (a FAILED task) and the CLI (an ex
     ProcessRuined                                      nothing can be made in this process any more
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
@@ -224,6 +226,15 @@ class FrameError(ApiError):
     """A picture that cannot be had or cannot be used; fails the task that names it."""
 
     status = 400
+
+
+@contextmanager
+def about_frame(field: str) -> Generator[None]:
+    """Frame errors from inside say which frame they are about."""
+    try:
+        yield
+    except FrameError as error:
+        raise type(error)(f"{error.message} ({field})") from error
 
 
 class InvalidUrl(FrameError):

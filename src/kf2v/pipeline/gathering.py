@@ -1,12 +1,10 @@
 """The two pictures of a task: fetched or uploaded, kept, and checked."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
 from kf2v.blobs import BlobExists, Blobs, NoSuchBlob
-from kf2v.errors import FrameError, InvalidUrl
+from kf2v.errors import InvalidUrl, about_frame
 from kf2v.pipeline.prepare import decode
 from kf2v.pipeline.progress import Progress
 from kf2v.tasks import FrameSource, Lease
@@ -39,10 +37,10 @@ class Gathering:
     def pictures(self, lease: Lease, progress: Progress) -> tuple[Picture, Picture]:
         """The first and the last one. Raises FrameError."""
         progress.report("fetch", 0.0)
-        with _named("first_frame_url"):
+        with about_frame("first_frame_url"):
             first = self._picture(lease.job.first, f"inputs/{lease.task_id}/first")
         progress.report("fetch", 0.5)
-        with _named("last_frame_url"):
+        with about_frame("last_frame_url"):
             last = self._picture(lease.job.last, f"inputs/{lease.task_id}/last")
         progress.report("fetch", 1.0)
         return first, last
@@ -67,12 +65,3 @@ class Gathering:
         except BlobExists:
             return self._blobs.read(kept_as)
         return data
-
-
-@contextmanager
-def _named(field: str) -> Generator[None]:
-    """Frame errors from inside say which frame they are about."""
-    try:
-        yield
-    except FrameError as error:
-        raise type(error)(f"{error.message} ({field})") from error

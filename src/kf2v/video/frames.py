@@ -36,6 +36,16 @@ def size_of(frame: Frame) -> Size:
     return Size(width=width, height=height)
 
 
+def reduced(frame: Frame, *, long_side: int) -> Frame:
+    """``frame`` with sides of ``long_side`` at most and 16 at least, in its own ratio; areas are averaged."""
+    import cv2
+
+    height, width = frame.shape[:2]
+    scale = min(1.0, long_side / max(height, width))
+    size = (max(16, round(width * scale)), max(16, round(height * scale)))
+    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def fit(frame: Frame, size: Size) -> Frame:
     """``frame`` scaled until it covers ``size``, then cropped around its centre; never stretched, never padded.
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kf2v.video import Frame
+from kf2v.video.frames import reduced
 from kf2v.video.motion.alignment import TOLERANCE, fit
 from kf2v.video.motion.path import Geodesic, Homography, in_units, project
 
@@ -110,7 +111,7 @@ class Sight:
 
 def look(first: Frame, last: Frame) -> Sight:
     """Measure a pair of one shape."""
-    one, other = _reduced(first), _reduced(last)
+    one, other = reduced(first, long_side=LONG_SIDE), reduced(last, long_side=LONG_SIDE)
     mine, yours = _mean_lab(one), _mean_lab(other)
     equal = _equal(one, other)
     pairs = _landmarks(one, other)
@@ -130,13 +131,6 @@ def _kinship(share: float, distance: float) -> Scene:
     if share < STRANGE and distance > APART:
         return Scene.OTHER
     return Scene.SAME if share > KINDRED and distance < NEAR else Scene.UNKNOWN
-
-
-def _reduced(frame: Frame) -> Frame:
-    height, width = frame.shape[:2]
-    scale = min(1.0, LONG_SIDE / max(height, width))
-    size = (max(16, round(width * scale)), max(16, round(height * scale)))
-    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _mean_lab(picture: Frame) -> Picture:

@@ -7,14 +7,19 @@ Without it, it is the caller's own; where things are listed, ``*`` is everybody'
 from kf2v.admission.grants import EVERYBODY, checked_account
 from kf2v.admission.keys import Caller, Scope
 from kf2v.errors import ScopeMissing
+from kf2v.server.exchange import Exchange
+from kf2v.server.reception import Reception
 
 
-def require_manager(caller: Caller, *, lasting: bool = False) -> None:
-    """Raises ScopeMissing, and AccessDenied for a temporary key where what is done is ``lasting``."""
+async def managing_caller(reception: Reception, exchange: Exchange, *, lasting: bool = False) -> Caller:
+    """Who manages an account. Raises what ``Reception.caller`` raises, ScopeMissing, and AccessDenied for a temporary
+    key where what is done or told is ``lasting``."""
+    caller = await reception.caller(exchange, None)
     if not caller.may(Scope.ADMIN):
         caller.require(Scope.MANAGE)
     if lasting:
         caller.require_lasting()
+    return caller
 
 
 def account_for(caller: Caller, named: str | None) -> str:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from kf2v.admission.keys import Caller, Keys, Scope, shown
 from kf2v.errors import NotFound
 from kf2v.server.exchange import Exchange, Reply, reply
-from kf2v.server.ext.accounts import account_for, account_seen, require_manager
+from kf2v.server.ext.accounts import account_for, account_seen, managing_caller
 from kf2v.server.reception import Reception
 from kf2v.server.routes import EXT
 from kf2v.server.routing import Route
@@ -38,31 +38,31 @@ class KeyCalls:
         ]
 
     async def list(self, exchange: Exchange) -> Reply:
-        caller = await self._manager(exchange)
+        caller = await managing_caller(self._reception, exchange)
         keys = await self._keys.list(account_seen(caller, exchange.query().get("account")))
         return reply(exchange, {"keys": [_members(key) for key in keys]})
 
     async def get(self, exchange: Exchange) -> Reply:
         """Raises NotFound."""
-        caller = await self._manager(exchange)
+        caller = await managing_caller(self._reception, exchange)
         account = None if caller.may(Scope.ADMIN) else caller.account
         keys = {key.id: key for key in await self._keys.list(account)}
         return _told(exchange, keys.get(exchange.parts["key_id"]))
 
     async def create(self, exchange: Exchange) -> Reply:
-        caller = await self._manager(exchange, lasting=True)
+        caller = await managing_caller(self._reception, exchange, lasting=True)
         wish = parse(NewKey, await exchange.body(BODY_LIMIT))
         key, secret = await self._keys.create(account_for(caller, wish.account), wish, by=caller)
         return reply(exchange, {"key": _members(key, secret)})
 
     async def change(self, exchange: Exchange) -> Reply:
         """Raises NotFound, as the rest does, for a key that is not there, foreign or revoked."""
-        caller = await self._manager(exchange, lasting=True)
+        caller = await managing_caller(self._reception, exchange, lasting=True)
         wish = parse(KeyWish, await exchange.body(BODY_LIMIT))
         return _told(exchange, await self._keys.change(exchange.parts["key_id"], wish, by=caller))
 
     async def rotate(self, exchange: Exchange) -> Reply:
-        caller = await self._manager(exchange, lasting=True)
+        caller = await managing_caller(self._reception, exchange, lasting=True)
         key, secret = await self._keys.rotate(exchange.parts["key_id"], by=caller) or (None, None)
         return _told(exchange, key, secret)
 
@@ -76,13 +76,8 @@ class KeyCalls:
         return await self._one(exchange, lambda key_id, by: self._keys.revoke(key_id, by=by))
 
     async def _one(self, exchange: Exchange, act: Callable[[str, Caller], Awaitable[Key | None]]) -> Reply:
-        caller = await self._manager(exchange, lasting=True)
+        caller = await managing_caller(self._reception, exchange, lasting=True)
         return _told(exchange, await act(exchange.parts["key_id"], caller))
-
-    async def _manager(self, exchange: Exchange, *, lasting: bool = False) -> Caller:
-        caller = await self._reception.caller(exchange, None)
-        require_manager(caller, lasting=lasting)
-        return caller
 
 
 def _told(exchange: Exchange, key: Key | None, secret: str | None = None) -> Reply:

@@ -3,8 +3,7 @@
 Frames are looked at by the same rules of who may be asked, a few at a time.
 """
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from kf2v.admission.keys import Caller
 from kf2v.admission.rules import check, granted_model
 from kf2v.blobs import Blobs, NoSuchBlob
 from kf2v.catalog.models import Model
-from kf2v.errors import FrameError, InvalidUrl
+from kf2v.errors import InvalidUrl, about_frame
 from kf2v.server.aside import Aside
 from kf2v.server.exchange import Exchange
 from kf2v.tasks import Task
@@ -76,7 +75,7 @@ class Trial:
             return self._kept(key) if key else self._rehearsal().fetch(reference)
 
         def picture() -> "Frame":
-            with _about(f"{which}_frame_url"):
+            with about_frame(f"{which}_frame_url"):
                 return self._rehearsal().decode(get())
 
         return picture
@@ -129,12 +128,3 @@ def envelope_of(exchange: Exchange) -> Envelope:
         callback=exchange.header(b"x-kf2v-callback"),
         inspection=exchange.header(b"x-dashscope-datainspection"),
     )
-
-
-@contextmanager
-def _about(field: str) -> Generator[None]:
-    """Frame errors from inside say which frame they are about, as those of a task do."""
-    try:
-        yield
-    except FrameError as error:
-        raise type(error)(f"{error.message} ({field})") from error

@@ -13,7 +13,7 @@ from kf2v.net.guard import AllowedHosts
 from kf2v.notify.courier import Courier
 from kf2v.notify.signature import is_secret, new_secret
 from kf2v.server.exchange import Exchange, Reply, reply
-from kf2v.server.ext.accounts import account_for, account_seen, require_manager
+from kf2v.server.ext.accounts import account_for, account_seen, managing_caller
 from kf2v.server.reception import Reception
 from kf2v.server.routes import EXT
 from kf2v.server.routing import Route
@@ -74,12 +74,12 @@ class Webhooks:
 
     async def list(self, exchange: Exchange) -> Reply:
         """An account's webhooks or all, oldest first."""
-        account = account_seen(await self._caller(exchange), exchange.query().get("account"))
+        account = account_seen(await managing_caller(self._reception, exchange), exchange.query().get("account"))
         return reply(exchange, {"webhooks": [wire.webhook(row) for row in await self._store.webhooks(account)]})
 
     async def create(self, exchange: Exchange) -> Reply:
         """A new webhook, with its secret, which is shown this once. Raises QuotaExceeded."""
-        caller = await self._caller(exchange, lasting=True)
+        caller = await managing_caller(self._reception, exchange, lasting=True)
         asked = wire.parse_new(await exchange.body(_BODY_LIMIT))
         now = self._clock.now()
         row = Webhook(
@@ -98,7 +98,9 @@ class Webhooks:
 
     async def secret(self, exchange: Exchange) -> Reply:
         """What signs the events to addresses that a request named in ``X-Kf2v-Callback``."""
-        account = account_for(await self._caller(exchange, lasting=True), exchange.query().get("account"))
+        account = account_for(
+            await managing_caller(self._reception, exchange, lasting=True), exchange.query().get("account")
+        )
         return reply(exchange, {"account": account, "secret": self._account_secret(account)})
 
     async def get(self, exchange: Exchange) -> Reply:
@@ -158,7 +160,7 @@ class Webhooks:
 
     async def deliveries(self, exchange: Exchange) -> Reply:
         """What became of an account's events or of all, callbacks included, the newest first."""
-        caller, query = await self._caller(exchange), exchange.query()
+        caller, query = await managing_caller(self._reception, exchange), exchange.query()
         rows = await self._store.deliveries(
             account_seen(caller, query.get("account")), task_id=query.get("task_id") or None, limit=SHOWN
         )
@@ -166,21 +168,18 @@ class Webhooks:
 
     async def retry(self, exchange: Exchange) -> Reply:
         """Send an event once more, whatever became of it."""
-        caller, delivery_id = await self._caller(exchange), exchange.parts["delivery_id"]
+        caller, delivery_id = await managing_caller(self._reception, exchange), exchange.parts["delivery_id"]
         row = await self._store.delivery(delivery_id)
         if row is None or not _may_see(caller, row.news.account):
             raise NotFound(f"There is no delivery '{delivery_id[:64]}'.")
         return reply(exchange, {"delivery": wire.delivery(await self._courier.again(row))})
 
-    async def _caller(self, exchange: Exchange, *, lasting: bool = False) -> Caller:
-        """Raises ScopeMissing, and AccessDenied for a temporary key where what is done or told is ``lasting``."""
-        caller = await self._reception.caller(exchange, None)
-        require_manager(caller, lasting=lasting)
-        return caller
-
     async def _asked(self, exchange: Exchange, *, lasting: bool = False) -> Webhook:
         """The webhook of the path. Raises NotFound, for another account's as well."""
-        caller, webhook_id = await self._caller(exchange, lasting=lasting), exchange.parts["webhook_id"]
+        caller, webhook_id = (
+            await managing_caller(self._reception, exchange, lasting=lasting),
+            exchange.parts["webhook_id"],
+        )
         for row in await self._store.webhooks():
             if row.id == webhook_id and _may_see(caller, row.account):
                 return row

@@ -6,7 +6,7 @@ from kf2v.admission.keys import Caller, Scope
 from kf2v.admission.workspaces import Workspaces, shown
 from kf2v.errors import AccessDenied, NotFound
 from kf2v.server.exchange import Exchange, Reply, reply
-from kf2v.server.ext.accounts import account_for, account_seen, require_manager
+from kf2v.server.ext.accounts import account_for, account_seen, managing_caller
 from kf2v.server.ext.keys import BODY_LIMIT
 from kf2v.server.reception import Reception
 from kf2v.server.routes import EXT
@@ -29,8 +29,7 @@ class WorkspaceCalls:
         ]
 
     async def list(self, exchange: Exchange) -> Reply:
-        caller = await self._reception.caller(exchange, None)
-        require_manager(caller)
+        caller = await managing_caller(self._reception, exchange)
         found = await self._workspaces.list(account_seen(caller, exchange.query().get("account")))
         return reply(exchange, {"workspaces": [asdict(shown(workspace)) for workspace in found]})
 
@@ -51,8 +50,7 @@ class WorkspaceCalls:
 
     async def _unbound(self, exchange: Exchange) -> Caller:
         """A manager of all workspaces: one that is bound to a workspace could widen what it is bound to."""
-        caller = await self._reception.caller(exchange, None)
-        require_manager(caller, lasting=True)
+        caller = await managing_caller(self._reception, exchange, lasting=True)
         if caller.rights.workspace is not None:
             raise AccessDenied(f"{AccessDenied.sentence} This key belongs to workspace '{caller.rights.workspace}'.")
         return caller

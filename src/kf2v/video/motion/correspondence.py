@@ -10,7 +10,7 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 
-from kf2v.video.frames import Frame
+from kf2v.video.frames import Frame, reduced
 from kf2v.video.motion.alignment import fit, in_company, is_moderate, landmarks, planes, rough
 from kf2v.video.motion.diffusion import spread
 from kf2v.video.motion.field import Field, grid, resize, sample
@@ -101,7 +101,7 @@ def analyse(
     ``journey`` is how the whole shall move, in the units of ``path.in_pixels``, if the frames do not say it.
     """
     report(0.0)
-    one, other = _reduce(first), _reduce(last)
+    one, other = reduced(first, long_side=LONG_SIDE), reduced(last, long_side=LONG_SIDE)
     hints = _hints(one, other)
     report(0.15)
     match = _first_match(one, other, hints, report)
@@ -169,13 +169,6 @@ def _course(one: Frame, other: Frame, match: Match, guesses: list[Homography], j
         return _Course(motion=journey_of(front, shape), front=front, strange=True)
     asked = in_pixels(journey, shape)
     return _Course(motion=asked, front=front_of(asked, shape), strange=True)
-
-
-def _reduce(frame: Frame) -> Frame:
-    height, width = frame.shape[:2]
-    scale = min(1.0, LONG_SIDE / max(height, width))
-    size = (max(16, round(width * scale)), max(16, round(height * scale)))
-    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _first_match(one: Frame, other: Frame, hints: _Hints, report: Report) -> Match:
