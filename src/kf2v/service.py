@@ -27,9 +27,9 @@ from kf2v import logs
 from kf2v.admission.keys import DEFAULT_ACCOUNT, OWNER
 from kf2v.assembly.data_dir import open_blobs, open_store, owner_key, prepare_data_dir, signing_secret
 from kf2v.assembly.doors import app_of
+from kf2v.assembly.fleet import build_fleet
 from kf2v.assembly.front import Front, backstage_of, build_front
 from kf2v.assembly.panel import lay_out_lists
-from kf2v.assembly.pools import Pools
 from kf2v.clock import SystemClock
 from kf2v.net.unix import bind, socket_path
 from kf2v.server.backstage import opened
@@ -38,6 +38,7 @@ from kf2v.server.sweeper import keep_sweeping
 from kf2v.server.uses import keep_writing_uses
 from kf2v.server.watchkeeper import keep_watch
 from kf2v.settings import Settings
+from kf2v.worker.pools.fleet import Fleet
 
 log = structlog.get_logger(__name__)
 
@@ -101,15 +102,15 @@ async def _live(settings: Settings, ending: _Ending) -> None:
         async def mourn(name: str) -> bool:
             return await front.desk.worker_died(name)
 
-        pool = Pools(settings, on_exit=mourn, silence=lambda worker: front.desk.roster.silence(worker))
+        fleet = build_fleet(settings, on_exit=mourn, silence=lambda worker: front.desk.roster.silence(worker))
         front = build_front(
             settings,
             store=store,
             blobs=blobs,
             clock=clock,
             secret=secret,
-            workers_alive=lambda: pool.alive,
-            seats=lambda: pool.places,
+            workers_alive=lambda: fleet.alive,
+            seats=lambda: fleet.places,
         )
         key = owner_key(settings)
         owner = await front.keys.ensure(key, DEFAULT_ACCOUNT, OWNER)
@@ -121,11 +122,11 @@ async def _live(settings: Settings, ending: _Ending) -> None:
         await house.enter_async_context(opened(backstage_of(front), back))
         await house.enter_async_context(_meanwhile(keep_sweeping(front.sweeper)))
         await house.enter_async_context(_meanwhile(keep_writing_uses(front.keys)))
-        await house.enter_async_context(_meanwhile(keep_watch(front.desk, pool.kill, understudy=pool.understudy)))
+        await house.enter_async_context(_meanwhile(keep_watch(front.desk, fleet.kill, understudy=fleet.understudy)))
         house.push_async_callback(lambda: front.courier.finish(0.0))
         await house.enter_async_context(_meanwhile(front.courier.run()))
-        await pool.start()
-        house.push_async_callback(pool.stop)
+        await fleet.start()
+        house.push_async_callback(fleet.stop)
         _collect_seldom()
         door = FrontDoor(app_of(front), trusted_proxies=settings.trusted_proxies)
         await door.open(listener)
@@ -133,17 +134,17 @@ async def _live(settings: Settings, ending: _Ending) -> None:
         house.enter_context(_found_at(settings.address_file, base))
         _announce(base, key)
         await ending.asked.wait()
-        await _drain(front, pool, door, ending)
+        await _drain(front, fleet, door, ending)
 
 
-async def _drain(front: Front, pool: Pools, door: FrontDoor, ending: _Ending) -> None:
+async def _drain(front: Front, fleet: Fleet, door: FrontDoor, ending: _Ending) -> None:
     """Let all that is under way come to its end, as long as nobody is in a hurry."""
     seconds = front.settings.drain_seconds
     log.info("draining", seconds=seconds)
     front.vitals.draining = True
     front.desk.drain()
     door.announce()
-    await ending.unless_hurried(asyncio.create_task(pool.drain(seconds)))
+    await ending.unless_hurried(asyncio.create_task(fleet.drain(seconds)))
     front.journal.close()
     closing = asyncio.create_task(door.close())
     await ending.unless_hurried(closing, seconds=max(LAST_ANSWERS, ending.left_of(seconds)))

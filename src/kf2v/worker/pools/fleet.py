@@ -1,35 +1,39 @@
-"""The worker processes of a service: where they are named, and how they are started."""
+"""The worker processes of a service: those that make videos here, and those that have them made elsewhere."""
 
 import asyncio
-import os
-import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from kf2v.assembly.engines import relays, workers_here
-from kf2v.net.unix import socket_path
-from kf2v.settings import Settings
 from kf2v.wire.backstage import process_of, worker_names
 from kf2v.worker.pools.process import ProcessPool
 from kf2v.worker.pools.shared import Shared
 
 
-class Pools:
-    """The workers that make videos here, and the one that has them made elsewhere."""
+class Fleet:
+    """Several pools, of which each worker is told by its name."""
 
     def __init__(
         self,
-        settings: Settings,
+        command: Sequence[str],
+        environment: Mapping[str, str],
         *,
+        makers: int,
+        relays: int,
+        loops: int,
+        unreachable_within: float,
         on_exit: Callable[[str], Awaitable[bool]],
         silence: Callable[[str], float],
     ) -> None:
-        self._loops = settings.remote_running
+        """``command`` starts a worker in ``environment``; ``loops`` is how many live in each process that relays.
+
+        ``on_exit`` hears of the end of every worker and says whether it had work; for ``unreachable_within`` and
+        ``silence`` see ``Shared``.
+        """
+        self._loops = loops
         self._on_exit = on_exit
-        self._shared = Shared(self._loops, within=10.0 + 2 * settings.lease_seconds, silence=silence)
-        command, environment = _worker_command(settings), _worker_environment(settings)
-        self._makers = ProcessPool(command, workers_here(settings), on_exit=on_exit, env=environment)
-        relaying = [*command, "--forward", str(self._loops)]
-        self._relays = ProcessPool(relaying, relays(settings), on_exit=self._relay_ended, env=environment, initial="r")
+        self._shared = Shared(loops, within=unreachable_within, silence=silence)
+        self._makers = ProcessPool(command, makers, on_exit=on_exit, env=environment)
+        relaying = [*command, "--forward", str(loops)]
+        self._relays = ProcessPool(relaying, relays, on_exit=self._relay_ended, env=environment, initial="r")
 
     @property
     def alive(self) -> int:
@@ -69,14 +73,3 @@ class Pools:
         """All workers in it ended with it."""
         self._shared.ended(name)
         return any([await self._on_exit(worker) for worker in worker_names(name, self._loops)])
-
-
-def _worker_command(settings: Settings) -> list[str]:
-    socket_ = str(socket_path(settings.data_dir))
-    return [sys.executable, "-m", "kf2v", "worker", "--socket", socket_]
-
-
-def _worker_environment(settings: Settings) -> dict[str, str]:
-    """This process's environment with its settings in it, flags and files included, so that workers agree with it."""
-    inherited = {name: value for name, value in os.environ.items() if not name.upper().startswith("KF2V_")}
-    return inherited | settings.environment()
