@@ -105,6 +105,29 @@ async def test_a_door_that_closes_connects_nobody_new() -> None:
         await closing
 
 
+async def told_from(scope: Scope, receive: Receive, send: Send) -> None:
+    await PlainTextResponse(f"{scope['scheme']} from {scope['client'][0]}.")(scope, receive, send)
+
+
+@pytest.mark.parametrize("proxy", ["127.0.0.1", "127.0.0.0/8", "::ffff:127.0.0.1", "::ffff:7f00:0/104"])
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+async def test_a_proxy_is_trusted_in_whatever_form_its_address_comes(proxy: str, family: socket.AddressFamily) -> None:
+    door = FrontDoor(told_from, trusted_proxies=[proxy])
+    listener = socket.socket(family)
+    if family == socket.AF_INET6:  # hears of IPv4 as of ::ffff:127.0.0.1
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    listener.bind(("::" if family == socket.AF_INET6 else "127.0.0.1", 0))
+    listener.setblocking(False)
+    forwarded = b"X-Forwarded-Proto: https\r\nX-Forwarded-For: 127.0.0.1, 192.0.2.7, ::ffff:127.0.0.1\r\n"
+    with listener:
+        await door.open(listener)
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.getsockname()[1])
+        writer.write(ASK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n" + forwarded + b"\r\n"))
+        assert b"https from 192.0.2.7." in await rest(reader)
+        writer.close()
+        await door.slam()
+
+
 async def test_a_closed_door_refuses() -> None:
     door = FrontDoor(greet)
     async with opened(door) as address:
