@@ -142,6 +142,7 @@ async def _live(settings: Settings, ending: _Ending) -> None:
         door.announce()
         await ending.unless_hurried(asyncio.create_task(pool.drain(settings.drain_seconds)))
         front.journal.close()
+        front.limits.close()
         closing = asyncio.create_task(door.close())
         await ending.unless_hurried(closing, seconds=max(LAST_ANSWERS, ending.left_of(settings.drain_seconds)))
         if not closing.done():

@@ -10,7 +10,11 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from kf2v.server import front_door, protocol
+from kf2v.server.app import App
+from kf2v.server.exchange import Exchange, Reply
 from kf2v.server.front_door import FrontDoor
+from kf2v.server.operations import Metrics
+from kf2v.server.routing import Route, Routes
 
 pytestmark = pytest.mark.anyio
 
@@ -190,6 +194,34 @@ async def test_a_slammed_door_waits_for_nobody_and_handlers_see_a_client_that_is
             await door.slam()
         assert ends == ["http.disconnect"]
         writer.close()
+
+
+async def test_a_handler_that_listens_to_nobody_is_called_off_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    ends: list[str] = []
+
+    async def think(exchange: Exchange) -> Reply:
+        del exchange
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ends.append("called off")
+        raise AssertionError
+
+    door = FrontDoor(App(Routes([Route("GET", "/", think)]), Metrics()))
+    async with opened(door) as address:
+        _, writer = await asyncio.open_connection(*address)
+        writer.write(ASK)
+        while not door.server_state.tasks:  # noqa: ASYNC110  likewise
+            await asyncio.sleep(0.005)
+        async with asyncio.timeout(PATIENCE):
+            await door.slam()
+        left = list(door.server_state.tasks)
+        for task in left:  # as asyncio does with what is left when a process ends
+            task.cancel()
+        await asyncio.wait(left, timeout=PATIENCE)
+        writer.close()
+    assert ends == ["called off"]
+    assert [record.exc_info for record in caplog.records if record.exc_info] == []
 
 
 async def test_an_address_lost_to_somebody_else_is_an_error_and_no_open_door() -> None:
