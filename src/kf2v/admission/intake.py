@@ -114,10 +114,10 @@ def _once(envelope: Envelope, now: int) -> Once | None:
     key = envelope.idempotency_key
     if key is None:
         return None
-    if not key.strip() or len(key) > KEY_LIMIT:
+    if not 1 <= len(key) <= KEY_LIMIT:
         raise misfit("Idempotency-Key", key, f"1 to {KEY_LIMIT} characters")
     part = "" if envelope.part is None else f"\n{envelope.part}"  # a header has no line ends
-    return Once(key=key.strip() + part, digest=envelope.digest, since=now - REMEMBERED)
+    return Once(key=key + part, digest=envelope.digest, since=now - REMEMBERED)
 
 
 def _patience(envelope: Envelope) -> float:

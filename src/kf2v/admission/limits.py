@@ -81,12 +81,17 @@ class Limits:
         self._judged = Counter[tuple[str, str]]()
         #: how many would rather wait than be refused, by account and model
         self._patient = Counter[tuple[str, str]]()
+        self._closed = asyncio.Event()
 
     def quota(self, account: str, model: str) -> Quota:
         return self._table.quota(account, model)
 
     def budget(self, account: str, model: str | None) -> Budget:
         return self._table.budget(account, model)
+
+    def close(self) -> None:
+        """Whoever waits for a better second is refused now: the server ends."""
+        self._closed.set()
 
     def running(self, account: str, model: str) -> int | None:
         """How many may run at once: the ``Caps`` of a claim."""
@@ -120,16 +125,18 @@ class Limits:
             await self._wait(item, account, model, wait, until=began + patience)
 
     async def _wait(self, item: RateLimitItem, account: str, model: str, wait: float, *, until: float) -> None:
-        """Wait for the next turn; RateExceeded if those who wait already will not leave one by then."""
+        """Wait for the next turn; RateExceeded if those who wait already will not leave one by then, or all is over."""
         line = account, model
         soonest = wait + self._patient[line] // item.amount
-        if soonest > until - asyncio.get_running_loop().time():
-            raise _too_many(item, model, soonest)
-        self._patient[line] += 1
-        try:
-            await asyncio.sleep(wait)
-        finally:
-            self._patient[line] -= 1
+        if soonest <= until - asyncio.get_running_loop().time():
+            self._patient[line] += 1
+            try:
+                await asyncio.wait_for(self._closed.wait(), wait)
+            except TimeoutError:
+                return
+            finally:
+                self._patient[line] -= 1
+        raise _too_many(item, model, soonest)
 
     def afford(self, task: Task) -> AbstractAsyncContextManager[None]:
         """Money for ``task``, kept for it while it is written down. Raises QuotaExceeded if a budget has less left."""

@@ -34,7 +34,7 @@ class Workspaces:
     async def enter(self, caller: Caller, named: str | None) -> Caller:
         """``caller`` where its key belongs, or where the request wants it to work. Raises WorkspaceDenied."""
         bound = caller.rights.workspace
-        wanted = (named or "").strip() or bound
+        wanted = named or bound
         if wanted is None:
             return caller
         if bound not in (None, wanted):

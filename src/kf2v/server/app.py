@@ -10,6 +10,7 @@ Around each request, in this order, and each for a reason:
 6. the id on the answer, and the figures.
 """
 
+import asyncio
 import time
 import uuid
 
@@ -67,7 +68,7 @@ class App:
                 log.error("request.crashed", request_id=exchange.request_id, route=route, exc_info=error)
                 answer = await self._refuse(exchange, InternalError())
             await answer(scope, exchange.inbox, stamped)
-        except ClientGone:
+        except (ClientGone, asyncio.CancelledError):  # the latter where the process ends
             log.debug("request.abandoned", request_id=exchange.request_id, route=route)
         except Exception as error:
             log.error("answer.crashed", request_id=exchange.request_id, route=route, exc_info=error)

@@ -74,9 +74,9 @@ class Exchange:
         self._headers = dict(reversed(self.scope["headers"]))  # of several, the first stays
 
     def header(self, name: bytes) -> str | None:
-        """The first header of that lower-case name."""
+        """The first header of that lower-case name, without the blanks around it, which say nothing (RFC 9110, 5.5)."""
         value = self._headers.get(name)
-        return None if value is None else value.decode("latin-1")
+        return None if value is None else value.strip(b" \t").decode("latin-1")
 
     @property
     def peer(self) -> str | None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import uvicorn
 
+from kf2v.admission.grants import spellings
 from kf2v.server.protocol import Connections, Protocol
 
 #: seconds an idle connection is kept: above 30 it spares the Java SDK reconnects, and creates are not sent twice
@@ -58,7 +59,7 @@ class FrontDoor(uvicorn.Server):
             date_header=True,
             ws="none",
             proxy_headers=bool(trusted_proxies),
-            forwarded_allow_ips=list(trusted_proxies),
+            forwarded_allow_ips=[form for proxy in trusted_proxies for form in spellings(proxy)],
             http=Protocol,
             loop="asyncio",
             backlog=2048,

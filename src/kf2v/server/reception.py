@@ -14,13 +14,14 @@ class Reception:
         self._keys = keys
         self._workspaces = workspaces
 
-    async def caller(self, exchange: Exchange, scope: Scope | None) -> Caller:
-        """Whose key came along; with ``scope`` it has to be for that.
+    async def caller(self, exchange: Exchange, scope: Scope | None, *, authorization: str | None = None) -> Caller:
+        """Whose key came along; with ``scope`` it has to be for that. With ``authorization`` it came otherwise than in
+        the header of that name.
 
         Raises NoApiKey, InvalidApiKey, AccessDenied for an address that the key is not for, ScopeMissing and
         WorkspaceDenied.
         """
-        caller = await self._keys.identify(exchange.header(b"authorization"))
+        caller = await self._keys.identify(authorization or exchange.header(b"authorization"))
         if caller.rights.networks:
             peer = exchange.peer
             if not is_inside(peer, caller.rights.networks):

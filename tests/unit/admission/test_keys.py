@@ -429,6 +429,15 @@ def test_who_may_everything_manages_every_account(ring: Ring) -> None:
     assert run(ring.keys.revoke(row.id, by=by))
 
 
+def test_who_may_everything_says_whose_turn_comes_first(ring: Ring) -> None:
+    by = manager(ring, KeyWish(scopes=tuple(Scope)))
+    row, _ = run(ring.keys.create("bob", KeyWish(priority=2), by=by))
+    higher = run(ring.keys.change(row.id, KeyWish(priority=3), by=by))
+    assert higher is not None
+    assert higher.rights.priority == 3
+    assert run(ring.keys.revoke(row.id, by=by))
+
+
 def test_errors_of_a_change_leave_the_store_usable(ring: Ring) -> None:
     row, secret = run(ring.keys.create("ann"))
     with pytest.raises(ApiError):

@@ -226,6 +226,17 @@ async def test_who_is_patient_keeps_nobody_else_waiting() -> None:
     await patient
 
 
+async def test_nobody_is_patient_beyond_the_end_of_the_server() -> None:
+    busy = office(limits="cloud")
+    await busy.refusals(2)
+    patient = asyncio.create_task(busy.submit(patience=120))
+    await asyncio.sleep(0.05)
+    busy.limits.close()
+    for one in (patient, busy.submit(patience=120)):
+        with pytest.raises(RateExceeded):
+            await one
+
+
 # --- money
 
 

@@ -21,7 +21,8 @@ def heard(house: House, query: str = "", *, meanwhile: Any = None, **request: An
     """All that a client hears until the journal is closed, which is when ``meanwhile`` is done."""
 
     async def listen() -> httpx2.Response:
-        headers = {"Authorization": f"Bearer {request.get('key', house.key)}", **request.get("headers", {})}
+        key = request.get("key", house.key)
+        headers = {**({} if key is None else {"Authorization": f"Bearer {key}"}), **request.get("headers", {})}
         stream = asyncio.create_task(house.client.get(EVENTS + query, headers=headers))
         for _ in range(20):
             await asyncio.sleep(0)
@@ -45,6 +46,21 @@ def test_the_first_word_says_where_to_go_on_from(house: House) -> None:
     [(kind, told)] = heard(house)
     assert kind == "hello"
     assert told["last_event_id"].endswith("-1")
+
+
+def test_a_browser_listens_with_a_temporary_key_in_the_address_until_that_ends(house: House) -> None:
+    token = house.call("POST", "/api/v1/tokens?expire_in_seconds=60").json()["token"]
+
+    async def meanwhile() -> None:
+        await house.front.desk.stop(task_id)
+        await asyncio.sleep(0.1)
+        house.clock.advance(61_000)
+        await house.front.desk.stop(other_id)
+        await asyncio.sleep(0.1)
+
+    task_id, other_id = house.created(), house.created()
+    told = heard(house, f"?token={token}", key=None, meanwhile=meanwhile)
+    assert [(kind, members.get("task_id")) for kind, members in told] == [("hello", None), ("task", task_id)]
 
 
 def test_what_happens_while_the_first_word_is_on_its_way_is_told(house: House) -> None:

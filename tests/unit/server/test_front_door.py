@@ -10,7 +10,11 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from kf2v.server import front_door, protocol
+from kf2v.server.app import App
+from kf2v.server.exchange import Exchange, Reply
 from kf2v.server.front_door import FrontDoor
+from kf2v.server.operations import Metrics
+from kf2v.server.routing import Route, Routes
 
 pytestmark = pytest.mark.anyio
 
@@ -105,6 +109,29 @@ async def test_a_door_that_closes_connects_nobody_new() -> None:
         await closing
 
 
+async def told_from(scope: Scope, receive: Receive, send: Send) -> None:
+    await PlainTextResponse(f"{scope['scheme']} from {scope['client'][0]}.")(scope, receive, send)
+
+
+@pytest.mark.parametrize("proxy", ["127.0.0.1", "127.0.0.0/8", "::ffff:127.0.0.1", "::ffff:7f00:0/104"])
+@pytest.mark.parametrize("family", [socket.AF_INET, socket.AF_INET6])
+async def test_a_proxy_is_trusted_in_whatever_form_its_address_comes(proxy: str, family: socket.AddressFamily) -> None:
+    door = FrontDoor(told_from, trusted_proxies=[proxy])
+    listener = socket.socket(family)
+    if family == socket.AF_INET6:  # hears of IPv4 as of ::ffff:127.0.0.1
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    listener.bind(("::" if family == socket.AF_INET6 else "127.0.0.1", 0))
+    listener.setblocking(False)
+    forwarded = b"X-Forwarded-Proto: https\r\nX-Forwarded-For: 127.0.0.1, 192.0.2.7, ::ffff:127.0.0.1\r\n"
+    with listener:
+        await door.open(listener)
+        reader, writer = await asyncio.open_connection("127.0.0.1", listener.getsockname()[1])
+        writer.write(ASK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n" + forwarded + b"\r\n"))
+        assert b"https from 192.0.2.7." in await rest(reader)
+        writer.close()
+        await door.slam()
+
+
 async def test_a_closed_door_refuses() -> None:
     door = FrontDoor(greet)
     async with opened(door) as address:
@@ -167,6 +194,34 @@ async def test_a_slammed_door_waits_for_nobody_and_handlers_see_a_client_that_is
             await door.slam()
         assert ends == ["http.disconnect"]
         writer.close()
+
+
+async def test_a_handler_that_listens_to_nobody_is_called_off_without_a_word(caplog: pytest.LogCaptureFixture) -> None:
+    ends: list[str] = []
+
+    async def think(exchange: Exchange) -> Reply:
+        del exchange
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ends.append("called off")
+        raise AssertionError
+
+    door = FrontDoor(App(Routes([Route("GET", "/", think)]), Metrics()))
+    async with opened(door) as address:
+        _, writer = await asyncio.open_connection(*address)
+        writer.write(ASK)
+        while not door.server_state.tasks:  # noqa: ASYNC110  likewise
+            await asyncio.sleep(0.005)
+        async with asyncio.timeout(PATIENCE):
+            await door.slam()
+        left = list(door.server_state.tasks)
+        for task in left:  # as asyncio does with what is left when a process ends
+            task.cancel()
+        await asyncio.wait(left, timeout=PATIENCE)
+        writer.close()
+    assert ends == ["called off"]
+    assert [record.exc_info for record in caplog.records if record.exc_info] == []
 
 
 async def test_an_address_lost_to_somebody_else_is_an_error_and_no_open_door() -> None:

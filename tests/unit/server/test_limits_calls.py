@@ -305,6 +305,15 @@ def test_many_at_once_under_one_word_are_one_task(open_house: Open, settings: di
     assert len(kept_frames(house)) == 2
 
 
+def test_words_that_differ_in_their_last_byte_are_two_whatever_that_is(house: House) -> None:
+    words = [
+        "caf\u00e0",
+        "caf\u00c5",
+        "caf",
+    ]  # as UTF-8, the first ends in what Latin-1 calls a blank, the second in a line end
+    assert len({house.created(headers={b"Idempotency-Key": word.encode()}) for word in words}) == 3
+
+
 @pytest.mark.parametrize("word", ["", "  ", "x" * 256])
 def test_a_word_that_is_none_is_refused(house: House, word: str) -> None:
     answer = house.create(headers=once(word))

@@ -44,16 +44,17 @@ class Events:
 
     async def __call__(self, exchange: Exchange) -> Reply:
         query = exchange.query()
-        token = query.get("token", "")
-        if token.startswith("st-") and exchange.header(b"authorization") is None:
+        authorization, token = exchange.header(b"authorization"), query.get("token", "")
+        if token.startswith("st-") and authorization is None:
             # a browser's EventSource sends no headers of ours; what comes in an address must be short-lived
-            exchange.scope["headers"] = [*exchange.scope["headers"], (b"authorization", f"Bearer {token}".encode())]
-        caller = await self._reception.caller(exchange, keys.Scope.READ)
+            authorization = f"Bearer {token}"
+        caller = await self._reception.caller(exchange, keys.Scope.READ, authorization=authorization)
         after = exchange.header(b"last-event-id") or query.get("last_event_id") or None
-        return Stream(self._told(exchange, caller.account, query.get("task_id") or None, after), self._heartbeat)
+        told = self._told(exchange, authorization, caller.account, query.get("task_id") or None, after)
+        return Stream(told, self._heartbeat)
 
     async def _told(
-        self, exchange: Exchange, account: str, task_id: str | None, after: str | None
+        self, exchange: Exchange, authorization: str | None, account: str, task_id: str | None, after: str | None
     ) -> AsyncGenerator[ServerSentEvent]:
         here = self._journal.name(self._journal.last(account))
         entries = self._journal.read(account, after=after or here)  # not from when the first word is out
@@ -62,7 +63,7 @@ class Events:
             yield _event("hello", here, {"last_event_id": here})
         async with contextlib.aclosing(entries):
             async for entry in entries:
-                if not await self._still_may(exchange):
+                if not await self._still_may(exchange, authorization):
                     return
                 name = self._journal.name(entry.number)
                 if isinstance(entry, Gap):
@@ -75,10 +76,10 @@ class Events:
                     behind = entry.number < self._journal.last(account)
                     yield _event("task", name, await self._portrait.brief(entry.task, exchange, quick=behind))
 
-    async def _still_may(self, exchange: Exchange) -> bool:
+    async def _still_may(self, exchange: Exchange, authorization: str | None) -> bool:
         """Whether the key that a stream began with is still good: streams go on for days."""
         try:
-            await self._reception.caller(exchange, keys.Scope.READ)
+            await self._reception.caller(exchange, keys.Scope.READ, authorization=authorization)
         except ApiError:
             return False
         return True

@@ -25,7 +25,7 @@ class Create:
 
     async def __call__(self, exchange: Exchange) -> Reply:
         caller = await self._reception.caller(exchange, Scope.CREATE)
-        if (exchange.header(b"x-dashscope-async") or "").strip().lower() != "enable":
+        if (exchange.header(b"x-dashscope-async") or "").lower() != "enable":
             raise SynchronousCall
         if not self._vitals.room_on_disk():
             raise Unavailable(f"{Unavailable.sentence} The server's disk is nearly full.")
