@@ -34,6 +34,9 @@ async def keep_watch(
             log.exception("a round of the watch failed")
         for _ in range(GLANCES):
             await asyncio.sleep(every / GLANCES)
-            understudy(desk.dismissed)
-            for worker in desk.overstayers():
-                kill(worker)
+            try:
+                understudy(desk.dismissed)
+                for worker in desk.overstayers():
+                    kill(worker)
+            except Exception:
+                log.exception("a glance of the watch failed")

@@ -535,6 +535,26 @@ async def test_the_watch_kills_whoever_does_not_let_go() -> None:
         await watch
 
 
+async def test_the_watch_goes_on_when_somebody_could_not_be_killed() -> None:
+    office = Office()
+    killed: asyncio.Queue[str] = asyncio.Queue()
+
+    def kill(worker: str) -> None:
+        killed.put_nowait(worker)
+        raise PermissionError(worker)
+
+    watch = asyncio.create_task(keep_watch(office.desk, kill, every=0.01))
+    for worker in ("w1", "w2"):
+        task = await office.order()
+        await office.claimed(worker)
+        await office.desk.stop(task.id)
+        office.clock.advance(GRACE)
+        assert await asyncio.wait_for(killed.get(), PATIENCE) == worker
+    watch.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watch
+
+
 async def test_the_life_of_a_task_is_noted() -> None:
     office = Office()
     task = await office.order()
