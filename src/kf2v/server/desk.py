@@ -99,6 +99,8 @@ class Desk:
         #: workers whose task was stopped, and until when they may take to let go of it
         self._dismissed: dict[str, int] = {}
         self._present: dict[str, Presence] = {}
+        #: when leases were looked after last; None if not yet, or too long ago
+        self._looked_at: int | None = None
 
     @property
     def draining(self) -> bool:
@@ -300,8 +302,16 @@ class Desk:
         """End what takes too long and take back what nobody is heard of about.
 
         Returns the workers that must be killed: they hold leases no longer, but may not know or not care.
+
+        Who did not look for a whole lease was away himself, suspended with the machine or paused, and what was said
+        meanwhile may be yet to be heard: nothing is judged until the next look.
         """
-        now = self._clock.now()
+        now, last = self._clock.now(), self._looked_at
+        if last is not None and now >= last + self._lease:
+            self._looked_at = None  # the next look judges, come what may
+            log.warning("the watch was away", seconds=(now - last) / SECOND)
+            return frozenset()
+        self._looked_at = now
         tasks = await self._store.unfinished()
         unwelcome = self._fallen_silent({task.worker for task in tasks if task.worker is not None}, now)
         for task in tasks:
