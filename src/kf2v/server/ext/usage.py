@@ -87,5 +87,5 @@ def _day(asked: Mapping[str, str], name: str) -> int | None:
         return None
     day = times.parse_day(text)
     if day is None:
-        raise misfit(name, text, "a day as YYYY-MM-DD")
+        raise misfit(name, text, "a day of this century as YYYY-MM-DD")
     return day
