@@ -3,12 +3,13 @@
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from kf2v.catalog.prices import CURRENCIES, Currency, Price, Prices
-from kf2v.metering import UsageLine
+from kf2v.metering import Footage, UsageLine
 from kf2v.metering.cost import cost_of, cost_of_line, money, price_of_line
 
 #: what charges may be grouped by
@@ -74,21 +75,33 @@ def report(lines: Iterable[UsageLine], group_by: Sequence[str], prices: Prices |
 
 
 def _entry(group: tuple[str, ...], lines: Sequence[UsageLine], prices: Prices | None) -> Entry:
-    found = {price_of_line(line, prices) for line in lines} - {None}
+    footage = _footage(lines)
+    found = {price_of_line(reel, prices) for reel in footage} - {None}
     return Entry(
         group=group,
         videos=sum(line.videos for line in lines),
         seconds=sum(line.seconds for line in lines),
-        costs={currency: _cost(lines, currency, prices) for currency in CURRENCIES},
+        costs={currency: _cost(footage, currency, prices) for currency in CURRENCIES},
         prices=tuple(sorted((p for p in found if p), key=lambda p: (p.region, p.model, p.resolution))),
     )
 
 
-def _cost(lines: Sequence[UsageLine], currency: Currency, prices: Prices | None) -> Cost:
-    unpriced = [line for line in lines if cost_of_line(line, currency, prices) is None]
-    known = len(unpriced) < len(lines) or not lines
+def _footage(lines: Sequence[UsageLine]) -> list[Footage]:
+    """``lines`` added up to one for each price: there are few, however many lines there are."""
+    seconds = Counter[tuple[str, str, str]]()
+    for line in lines:
+        seconds[line.region, line.model, line.resolution] += line.seconds
+    return [
+        Footage(region=region, model=model, resolution=resolution, seconds=of_it)
+        for (region, model, resolution), of_it in seconds.items()
+    ]
+
+
+def _cost(footage: Sequence[Footage], currency: Currency, prices: Prices | None) -> Cost:
+    unpriced = [reel for reel in footage if cost_of_line(reel, currency, prices) is None]
+    known = len(unpriced) < len(footage) or not footage
     return Cost(
-        amount=cost_of(lines, currency, prices) if known else None, unpriced=sum(line.seconds for line in unpriced)
+        amount=cost_of(footage, currency, prices) if known else None, unpriced=sum(reel.seconds for reel in unpriced)
     )
 
 

@@ -41,7 +41,7 @@ class Schedule:
             return min(int(header[:9]) * SECOND, self.longest)
         try:
             moment = parsedate_to_datetime(header)
-        except ValueError:
+        except (ValueError, OverflowError):
             return 0
         wished = int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * SECOND) - now
         return min(max(wished, 0), self.longest)

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import structlog
 
 from kf2v.admission.routing import Routing
-from kf2v.clock import Clock
+from kf2v.clock import SECOND, Clock
 from kf2v.errors import AlgorithmError, ApiError, TaskTimeout
 from kf2v.server.bell import Bell
 from kf2v.server.journal import Journal
@@ -86,6 +86,8 @@ class Desk:
         self._draining = False
         self._given: dict[str, Lease] = {}
         self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        #: when leases were looked after last; None if not yet, or too long ago
+        self._looked_at: int | None = None
 
     @property
     def draining(self) -> bool:
@@ -259,8 +261,16 @@ class Desk:
         """End what takes too long and take back what nobody is heard of about.
 
         Returns the workers that must be killed: they hold leases no longer, but may not know or not care.
+
+        Who did not look for a whole lease was away himself, suspended with the machine or paused, and what was said
+        meanwhile may be yet to be heard: nothing is judged until the next look.
         """
-        now = self._clock.now()
+        now, last = self._clock.now(), self._looked_at
+        if last is not None and now >= last + self._terms.lease:
+            self._looked_at = None  # the next look judges, come what may
+            log.warning("the watch was away", seconds=(now - last) / SECOND)
+            return frozenset()
+        self._looked_at = now
         tasks = await self._store.unfinished()
         busy = {task.worker for task in tasks if task.worker is not None}
         unwelcome = set(self.roster.fallen_silent(busy=busy))

@@ -34,6 +34,9 @@ async def keep_watch(
             log.exception("a round of the watch failed")
         for _ in range(GLANCES):
             await asyncio.sleep(every / GLANCES)
-            understudy(desk.roster.dismissed)
-            for worker in desk.roster.overstayers():
-                kill(worker)
+            try:
+                understudy(desk.roster.dismissed)
+                for worker in desk.roster.overstayers():
+                    kill(worker)
+            except Exception:
+                log.exception("a glance of the watch failed")

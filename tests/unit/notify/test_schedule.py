@@ -39,6 +39,9 @@ def test_a_host_rests_a_minute_at_most() -> None:
         ("Sun, 22 Nov 2026 10:00:00 GMT", 2 * HOUR),
         ("Fri, 99 Nov 2026 10:00:00 GMT", 0),
         ("soon", 0),
+        ("Sat, 21 Nov 99999999999 10:00:30 GMT", 0),
+        ("Sat, 21 Nov 2026 99999999999999999999:00:30 GMT", 0),
+        ("Sat, 21 Nov 2026 10:00:30 +99999999999999999999", 0),
     ],
 )
 def test_retry_after_is_read_in_both_its_forms_and_bounded(header: str, wished: int) -> None:

@@ -342,6 +342,31 @@ class TroubledStore(MemoryStore):
         return await super().unfinished()
 
 
+async def test_a_watch_that_was_away_itself_hears_everybody_before_it_judges() -> None:
+    office = Office()
+    task = await office.order()
+    lease = await office.claimed("w1")
+    assert await office.desk.claim("w2", engines=STILL) is None
+    assert await office.desk.look_after() == frozenset()
+    office.clock.advance(10 * LEASE)  # the lid was closed
+    assert await office.desk.look_after() == frozenset()
+    assert await office.desk.renew(lease.task_id, lease.attempt, phase="render", progress=0.5)
+    assert await office.desk.claim("w2", engines=STILL) is None
+    assert await office.desk.look_after() == frozenset()
+    assert (await office.row(task)).charged == 1
+    assert (await office.row(task)).state is State.RUNNING
+
+
+async def test_who_is_silent_after_that_too_is_judged() -> None:
+    office = Office()
+    await office.order()
+    await office.claimed("w1")
+    await office.desk.look_after()
+    office.clock.advance(LEASE)
+    assert await office.desk.look_after() == frozenset()
+    assert await office.desk.look_after() == {"w1"}
+
+
 async def test_the_watch_kills_whoever_is_unwelcome_and_survives_a_round_that_fails() -> None:
     office = Office()
     office.store = TroubledStore()
@@ -528,6 +553,26 @@ async def test_the_watch_kills_whoever_does_not_let_go() -> None:
     killed: asyncio.Queue[str] = asyncio.Queue()
     watch = asyncio.create_task(keep_watch(office.desk, killed.put_nowait, every=0.01))
     assert await asyncio.wait_for(killed.get(), PATIENCE) == "w1"
+    watch.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watch
+
+
+async def test_the_watch_goes_on_when_somebody_could_not_be_killed() -> None:
+    office = Office()
+    killed: asyncio.Queue[str] = asyncio.Queue()
+
+    def kill(worker: str) -> None:
+        killed.put_nowait(worker)
+        raise PermissionError(worker)
+
+    watch = asyncio.create_task(keep_watch(office.desk, kill, every=0.01))
+    for worker in ("w1", "w2"):
+        task = await office.order()
+        await office.claimed(worker)
+        await office.desk.stop(task.id)
+        office.clock.advance(GRACE)
+        assert await asyncio.wait_for(killed.get(), PATIENCE) == worker
     watch.cancel()
     with pytest.raises(asyncio.CancelledError):
         await watch

@@ -83,11 +83,19 @@ def test_the_workers_say_what_they_are_at(house: House) -> None:
     assert (worker["worker"], worker["state"]) == ("worker-1", "working")
     assert worker["since"] < worker["last_heard"]
     assert (worker["task"]["task_id"], worker["task"]["phase"], worker["task"]["percent"]) == (task_id, "render", 50)
-    house.run(house.front.desk.stop(task_id))
-    [worker] = asked(house, "workers")["workers"]
-    assert (worker["state"], "task" in worker) == ("idle", False)
     house.lose_worker()
     assert asked(house, "workers")["workers"] == []
+
+
+def test_a_worker_is_said_to_stop_until_it_lets_go_of_a_canceled_task(house: House) -> None:
+    task_id = house.created()
+    house.start(task_id)
+    house.run(house.front.desk.stop(task_id))
+    [worker] = asked(house, "workers")["workers"]
+    assert (worker["state"], "task" in worker) == ("stopping", False)
+    house.run(house.front.desk.claim("worker-1", engines=frozenset()))
+    [worker] = asked(house, "workers")["workers"]
+    assert (worker["state"], "task" in worker) == ("idle", False)
 
 
 def test_the_house_says_how_it_is(house: House) -> None:

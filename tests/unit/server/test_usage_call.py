@@ -2,13 +2,18 @@
 
 import csv
 import io
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from house import House, Open, submission
 from kf2v.admission.keys import OWNER, Scope
+from kf2v.assembly.doors import app_of
+from kf2v.catalog.prices import Price, Prices
 from kf2v.clock import HOUR, MINUTE
 from kf2v.server.sweeper import Sweeper
 from kf2v.store import Rights, Settled
@@ -262,3 +267,26 @@ def test_a_region_bills_by_its_own_prices(open_house: Open) -> None:
         ("wan2.1-kf2v-plus", "3.66962", "0.50"),
         ("wan2.2-kf2v-flash", None, None),
     ]
+
+
+class _Watched(Prices):
+    """Has no price of anything, and remembers who asked."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.asked_by: set[threading.Thread] = set()
+
+    def find(self, region_id: str, model: str, resolution: str) -> Price | None:
+        self.asked_by.add(threading.current_thread())
+        return super().find(region_id, model, resolution)
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_nobody_else_waits_while_a_report_is_added_up(house: House, form: str) -> None:
+    made(house)
+    prices = _Watched()
+    transport = httpx2.ASGITransport(app=app_of(replace(house.front, prices=prices)))
+    watched = replace(house, client=httpx2.AsyncClient(transport=transport, base_url="http://here"))
+    watched.call("GET", f"{USAGE}?format={form}")
+    assert prices.asked_by
+    assert threading.main_thread() not in prices.asked_by

@@ -85,6 +85,7 @@ class System:
                 since=present[name].since if name in present else None,
                 heard=present[name].heard if name in present else None,
                 task=at_work.get(name),
+                stopping=name in self._desk.roster.dismissed,
             )
             for name in sorted({*seats, *present}, key=lambda name: (seats.get(name, len(seats)), name))
         ]

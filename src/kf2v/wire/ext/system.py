@@ -41,6 +41,8 @@ class Hand:
     heard: int | None
     #: what it is at
     task: Task | None
+    #: whether it has not let go yet of a task that was canceled
+    stopping: bool
 
 
 def engine(standing: EngineStanding, breaker: str = "closed", *, why: bool = True) -> dict[str, object]:
@@ -56,12 +58,20 @@ def worker(hand: Hand) -> dict[str, object]:
     members: dict[str, object | None] = {
         "worker": hand.name,
         "seat": hand.seat,
-        "state": "starting" if hand.since is None else "idle" if hand.task is None else "working",
+        "state": _state(hand),
         "since": None if hand.since is None else times.render(hand.since),
         "last_heard": None if hand.heard is None else times.render(hand.heard),
         "task": None if hand.task is None else _work(hand.task),
     }
     return {name: value for name, value in members.items() if value is not None}
+
+
+def _state(hand: Hand) -> str:
+    if hand.since is None:
+        return "starting"
+    if hand.task is not None:
+        return "working"
+    return "stopping" if hand.stopping else "idle"
 
 
 def counts(tasks: dict[State, int]) -> dict[str, int]:
