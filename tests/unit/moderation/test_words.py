@@ -161,7 +161,11 @@ def test_a_refusal_names_the_line_and_not_the_words() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["/(/", "/", "//", "/half", "/a*/", "/x|/", "ip:", "\u200b", "/[[:nonsense:]/", "/(?P<a>x)(?P<a/"]
+    "line",
+    [
+        *("/(/", "/", "//", "/half", "/a*/", "/x|/", "ip:", "\u200b", "/[[:nonsense:]/", "/(?P<a>x)(?P<a/"),
+        *("/(?V0)gore/", "/(?u)(?L)gore/", "/\\N{2i<\\,&&(?L)||(?b)~/"),
+    ],
 )
 def test_a_line_that_means_nothing_is_broken(line: str) -> None:
     with pytest.raises(BrokenLine):

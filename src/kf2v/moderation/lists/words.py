@@ -137,9 +137,12 @@ def _compiled(entry: str) -> "regex.Pattern[str]":
         raise BrokenLine("a pattern should stand between two slashes")
     try:
         pattern = regex.compile(entry[1:-1], regex.IGNORECASE | regex.V1)
-    except (regex.error, RecursionError, OverflowError) as error:
-        raise BrokenLine(f"it is no regular expression: {error}") from error
-    if pattern.search("", timeout=PATTERN_TIME):
+        everywhere = pattern.search("", timeout=PATTERN_TIME)
+    except (regex.error, ValueError, RecursionError, OverflowError, MemoryError) as error:
+        raise BrokenLine(f"it is no regular expression: {error or type(error).__name__}") from error
+    except TimeoutError as error:
+        raise BrokenLine(f"it takes longer than {PATTERN_TIME:g} s on no text at all") from error
+    if everywhere:
         raise BrokenLine("it is found in every text")
     return pattern
 
