@@ -354,5 +354,5 @@ def test_a_compressed_answer_is_neither_asked_for_nor_unpacked(tmp_path: Path, k
 @pytest.mark.parametrize("status", [200, 400])
 def test_an_answer_without_end_is_not_read_to_its_end(tmp_path: Path, kind: str, status: int) -> None:
     bench = Bench(kind, tmp_path)
-    with bench.stack, pytest.raises(Undecided, match="longer than|status 400"):
+    with bench.stack, pytest.raises(Undecided, match=r"longer than|status 400"):
         bench.moderator(Answers(status=status, body=b" " * (5 * 1024 * 1024))).read("a cat", PROMPT, silent)

@@ -76,7 +76,7 @@ class Compatible:
 
 
 async def _cut_off(answer: httpx2.Response) -> None:
-    """Never read more than ``LONGEST``: compressed, which was not asked for, a few bytes could become more than that."""
+    """Not more than ``LONGEST`` is read, nor unpacked: a few bytes could become more than that."""
     answer.headers.pop("content-encoding", None)
     answer.stream = _CutOff(cast("httpx2.AsyncByteStream", answer.stream))
 

@@ -19,8 +19,9 @@ T = TypeVar("T")
 def heeding(ask: Callable[[], T], heed: Callable[[], None], *, cut_off: bool = True) -> T:
     """What ``ask`` returns or raises, asked in a thread of its own while ``heed`` is called again and again.
 
-    What ``heed`` raises ends the waiting. ``ask`` gets a moment to be done with what it uses, and else goes on unheard:
-    until the process ends, or, not to be ``cut_off``, even a little longer, for the process waits for it.
+    What ``heed`` raises ends the waiting, or lets it not begin. ``ask`` gets a moment to be done with what it uses, and
+    else goes on unheard: until the process ends, or, not to be ``cut_off``, even a little longer, for the process waits
+    for it.
     """
     answer: Future[T] = Future()
 
@@ -30,6 +31,7 @@ def heeding(ask: Callable[[], T], heed: Callable[[], None], *, cut_off: bool = T
         except BaseException as error:  # noqa: BLE001  all of it is the answer
             answer.set_exception(error)
 
+    heed()
     Thread(target=run, name="heeding", daemon=cut_off).start()
     while not answer.done():
         try:

@@ -24,6 +24,7 @@ from kf2v.engines.still import Still
 from kf2v.errors import AlgorithmError, Canceled, DataInspectionFailed, FrameError, InvalidImageFormat, OutOfOrder
 from kf2v.moderation import Exhibit, Objection, Part, Tick
 from kf2v.moderation.panel import Panel
+from kf2v.pipeline import relay
 from kf2v.pipeline.heeding import heeding, rest, taken
 from kf2v.pipeline.orders import Order, Orders
 from kf2v.pipeline.prepare import decode
@@ -403,10 +404,38 @@ def test_a_pause_that_is_asked_for_is_kept(depot: Depot, path: tuple[str, str]) 
     assert len(depot.far.of(*path)) == 1
 
 
+def test_a_far_side_that_wishes_for_longer_than_it_may_be_busy_is_out_of_order(
+    depot: Depot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "BUSY", 0.3)
+    body = b'{"code": "Throttling.RateQuota", "message": "slowly", "request_id": "r"}'
+    depot.far.instead["POST", CREATE] = [Answer(429, body, headers={"Retry-After": "86400"})] * 1000
+    with pytest.raises(OutOfOrder):
+        depot.make()
+
+
+def test_nobody_waits_for_ever_because_a_poll_was_refused(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "BUSY", 0.3)
+    depot.far.instead["GET", POLL] = [Answer(503, b"{}", headers={"Retry-After": "9" * 400})]
+    assert depot.make().video is not None
+
+
+def test_a_sermon_from_the_far_side_is_cut_short(depot: Depot) -> None:
+    depot.far.states = [{"task_status": "FAILED", "code": "C" * 10_000, "message": "m" * 100_000}]
+    failure = depot.make().failure
+    assert failure == Failure(code="C" * 200, message="m" * 2000)
+
+
 def test_polls_that_go_wrong_are_polled_again(depot: Depot) -> None:
     for status in (429, 500, 503):
         depot.far.fail_once("GET", POLL, status, "Throttling", "no")
-    depot.far.instead["GET", POLL] += [Answer(200, b"<html>"), Answer(0, b""), Answer(504, b"<html>", "text/html")]
+    depot.far.instead["GET", POLL] += [
+        Answer(200, b"<html>"),
+        Answer(200, b'"\xff"'),
+        Answer(400, b"\xff"),
+        Answer(0, b""),
+        Answer(504, b"<html>", "text/html"),
+    ]
     assert depot.make().video is not None
 
 
