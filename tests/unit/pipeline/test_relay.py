@@ -249,6 +249,15 @@ def test_a_task_that_was_heard_but_not_answered_for_is_found_again(depot: Depot)
     assert depot.submitted() == 1
 
 
+@pytest.mark.parametrize("silent", [{"gmt_create"}, {"model_name"}, {"gmt_create", "model_name", "status", "region"}])
+def test_a_far_side_that_tells_less_of_its_tasks_is_not_asked_twice_either(depot: Depot, silent: set[str]) -> None:
+    depot.leave_in_doubt()
+    told = row("task-1", depot.clock.now() + 20)
+    depot.far.rows = [{name: value for name, value in told.items() if name not in silent}]
+    assert depot.make(a_lease(attempt=2)).video is not None
+    assert depot.submitted() == 1
+
+
 def test_a_connection_that_breaks_while_submitting_does_not_order_twice(depot: Depot) -> None:
     depot.far.instead["POST", CREATE] = [Answer(0, b"")]
     depot.far.rows = [row("task-1", depot.clock.now() + 20)]
