@@ -138,7 +138,8 @@ class Previews:
             _note(mistakes, flaw)
         submission = replace(examined.submission, flaw=None)
         model, wished = await self._judge(submission, caller, exchange, mistakes)
-        seen = await self._look_at(submission, caller, model, mistakes, look=look, wished=wished)
+        inspect = partial(self._inspected, wished=wished, request_id=exchange.request_id) if look else None
+        seen = await self._look_at(submission, caller, model, mistakes, inspect)
         if mistakes:
             return _refused(exchange, mistakes)
         assert model is not None
@@ -157,7 +158,8 @@ class Previews:
         told: dict[str, object] = {"prompt": submission.prompt, "actual_prompt": submission.prompt}
         told |= {"rewriter": self._rewriter, "rewritten": True}
         try:
-            told["actual_prompt"] = await self._rewriting.run(partial(self._rewritten, task.job, first, last))
+            rewritten = partial(self._rewritten, task.job, first, last, exchange.request_id)
+            told["actual_prompt"] = await self._rewriting.run(rewritten)
         except RewriteFailed as error:
             reason = str(error.__cause__ or error)
             log.warning("prompt was not rewritten", request_id=exchange.request_id, reason=reason)
@@ -166,8 +168,10 @@ class Previews:
             told["rewritten"] = False
         return reply(exchange, told)
 
-    def _rewritten(self, job: Job, first: "Callable[[], Frame]", last: "Callable[[], Frame]") -> str:
-        return self._rehearsal().rewrite(job.prompt, first(), last(), model=job.model, wished=job.inspect)
+    def _rewritten(self, job: Job, first: "Callable[[], Frame]", last: "Callable[[], Frame]", request_id: str) -> str:
+        return self._rehearsal().rewrite(
+            job.prompt, first(), last(), model=job.model, wished=job.inspect, request_id=request_id
+        )
 
     async def _admitted(self, examined: create.Examined, caller: Caller, exchange: Exchange) -> Task:
         """The task that a submission with these fields would become, its frames left out. Raises ApiError."""
@@ -221,11 +225,10 @@ class Previews:
         caller: Caller,
         model: Model | None,
         mistakes: list[Mistake],
-        *,
-        look: bool,
-        wished: tuple[Side, ...],
+        inspect: "Callable[[Callable[[], Frame], str, Model], Size] | None",
     ) -> "Mapping[str, Size]":
-        """Sizes of both frames if ``look`` says so; without it, whether those that were sent or uploaded are there."""
+        """Sizes of both frames, as ``inspect`` tells them; without it, whether those that were sent or uploaded are
+        there."""
         seen: dict[str, Size] = {}
         for which, reference in (("first", submission.first_frame), ("last", submission.last_frame)):
             field = f"input.{which}_frame_url"
@@ -233,8 +236,8 @@ class Previews:
                 continue
             try:
                 picture = await self._picture(which, reference, caller, model)
-                if look:
-                    seen[which] = await self._looking.run(partial(self._inspected, picture, which, model, wished))
+                if inspect is not None:
+                    seen[which] = await self._looking.run(partial(inspect, picture, which, model))
                 elif is_data(reference):
                     await self._looking.run(partial(decode_data, field, reference))
             except ApiError as error:
@@ -256,10 +259,12 @@ class Previews:
     def _measured(self, picture: "Callable[[], Frame]") -> "Size":
         return self._rehearsal().size_of_frame(picture())
 
-    def _inspected(self, picture: "Callable[[], Frame]", which: str, model: Model, wished: tuple[Side, ...]) -> "Size":
+    def _inspected(
+        self, picture: "Callable[[], Frame]", which: str, model: Model, *, wished: tuple[Side, ...], request_id: str
+    ) -> "Size":
         frame = picture()
         part = "first_frame" if which == "first" else "last_frame"
-        self._rehearsal().inspect(frame, part, model=model.name, wished=wished)
+        self._rehearsal().inspect(frame, part, model=model.name, wished=wished, request_id=request_id)
         return self._rehearsal().size_of_frame(frame)
 
     def _size_at(self, width: int, height: int, area: int) -> "Size":
