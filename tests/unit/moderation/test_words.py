@@ -172,6 +172,12 @@ def test_a_line_that_means_nothing_is_broken(line: str) -> None:
         parse(line, 1)
 
 
+def test_a_pattern_that_would_take_all_memory_is_not_even_tried() -> None:
+    with pytest.raises(BrokenLine, match="multiply"):
+        parse("/(?:(?:ab){400}){400}/", 1)
+    assert found("2026-11-21 and 20 characters on: gore", r"/\d{4}-\d{2}-\d{2}.{20,500}gore/") == "inappropriate"
+
+
 def test_a_pattern_that_would_take_centuries_is_given_up_and_the_others_are_asked() -> None:
     endless = "a" * 60 + "!"
     with pytest.raises(Undecided, match=r"line 1 of words\.txt"):
