@@ -26,7 +26,7 @@ from kf2v.engines.remote.verdict import Verdict, judge
 from kf2v.errors import AlgorithmError, DataInspectionFailed, IPInfringementSuspect, OutOfOrder
 from kf2v.metering import usage_of
 from kf2v.moderation.panel import Panel
-from kf2v.net.dashscope import RemoteError, Standing
+from kf2v.net.dashscope import Garbled, RemoteError, Standing
 from kf2v.pipeline.gathering import Fetches, Gathering, Picture
 from kf2v.pipeline.heeding import heeding, rest, taken
 from kf2v.pipeline.inspecting import exhibit
@@ -39,7 +39,8 @@ from kf2v.video import Frame, Size, mp4
 
 #: seconds that a far side may be too busy for a task before another engine is asked, and the most it may wish for
 BUSY = 600.0
-#: how often in a row the far side may say that it does not know a task, or refuse to say, before that is believed
+#: how often in a row the far side may say that it does not know a task, refuse to say, or have something other than a
+#: video behind its link, before that is believed
 BELIEF = 3
 #: tries to get a finished video, with growing pauses: about five minutes
 TRIES = 25
@@ -341,12 +342,20 @@ class Relay:
                 link = standing.video_url if attempt == 1 else line.look(standing.task_id).video_url
                 with path.open("wb") as file:
                     heeding(partial(line.download, link, file, heed), heed)
+                if attempt <= BELIEF and not _begins_as_film(path):
+                    raise Garbled("UnexpectedAnswer", "what came is no video")
                 return
             except RemoteError as error:
                 log.warning("far video could not be had", far=standing.task_id, reason=_described(error))
                 if attempt == TRIES:
                     raise AlgorithmError from error
             rest(pause, heed)
+
+
+def _begins_as_film(path: Path) -> bool:
+    """Whether the file at ``path`` is neither empty nor a page that excuses itself."""
+    with path.open("rb") as file:
+        return file.read(8)[4:] == b"ftyp"
 
 
 def _examined(path: Path, lease: Lease) -> Size:

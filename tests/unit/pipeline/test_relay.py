@@ -483,6 +483,12 @@ def test_a_download_that_breaks_is_begun_again_under_a_fresh_link(depot: Depot) 
     assert len(depot.far.of("GET", POLL)) == polls + 2
 
 
+def test_a_page_in_place_of_a_video_is_asked_about_again(depot: Depot) -> None:
+    depot.far.instead["GET", FILM] = [Answer(200, b"", "video/mp4"), Answer(200, b"<html>Busy</html>", "text/html")]
+    assert depot.make().video is not None
+    assert len(depot.far.of("GET", FILM)) == 3
+
+
 def test_a_file_that_is_no_video_is_not_kept(depot: Depot) -> None:
     depot.far.video = b"<html>not today</html>" * 100
     with pytest.raises(AlgorithmError):
