@@ -340,14 +340,19 @@ def test_what_is_flagged_is_refused_whatever_the_categories_look_like(tmp_path: 
     assert objection.reason == "flagged: no category named"
 
 
-def test_a_compressed_answer_is_neither_asked_for_nor_unpacked(tmp_path: Path) -> None:
-    packed = gzip.compress(json.dumps({"verdict": "pass"}).encode())
-    bench = Bench("http", tmp_path)
-    with bench.stack, pytest.raises(Undecided, match="not with JSON"):
-        bench.moderator(Answers(body=packed, headers={"Content-Encoding": "gzip"})).read("a cat", PROMPT, silent)
+@pytest.mark.parametrize("kind", ["http", "openai"])
+def test_a_compressed_answer_is_neither_asked_for_nor_unpacked(tmp_path: Path, kind: str) -> None:
+    answer = says("pass") if kind == "http" else flags()
+    bench = Bench(kind, tmp_path)
+    with bench.stack, pytest.raises(Undecided, match="answers, but not with"):
+        bench.moderator(Answers(body=gzip.compress(answer.body), headers={"Content-Encoding": "gzip"})).read(
+            "a cat", PROMPT, silent
+        )
 
 
-def test_an_answer_without_end_is_not_read_to_its_end(tmp_path: Path) -> None:
-    bench = Bench("http", tmp_path)
-    with bench.stack, pytest.raises(Undecided, match="longer than"):
-        bench.moderator(Answers(body=b" " * (2 * 1024 * 1024))).read("a cat", PROMPT, silent)
+@pytest.mark.parametrize("kind", ["http", "openai"])
+@pytest.mark.parametrize("status", [200, 400])
+def test_an_answer_without_end_is_not_read_to_its_end(tmp_path: Path, kind: str, status: int) -> None:
+    bench = Bench(kind, tmp_path)
+    with bench.stack, pytest.raises(Undecided, match=r"longer than|status 400"):
+        bench.moderator(Answers(status=status, body=b" " * (5 * 1024 * 1024))).read("a cat", PROMPT, silent)

@@ -2,8 +2,10 @@
 
 import contextlib
 import re
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import httpx2
 
 from kf2v.net.call import Unanswered, is_passing, wished_pause
 from kf2v.net.dashscope import is_loopback
@@ -17,6 +19,8 @@ T = TypeVar("T")
 CONNECT = 5.0
 #: letters of a stranger's message that are repeated in ours
 REPEATED = 200
+#: bytes of an answer; a model that thinks aloud needs a tenth of it
+LONGEST = 4 * 1024 * 1024
 
 _DATA = re.compile(r"data:image/[\w.+;-]*,[\w+/=]*")
 
@@ -47,7 +51,10 @@ class Compatible:
             api_key=self._api_key or "none",
             timeout=openai.Timeout(seconds, connect=min(CONNECT, seconds)),
             max_retries=0,
-            http_client=openai.DefaultAsyncHttpxClient(trust_env=not self._near, follow_redirects=False),
+            default_headers={"Accept-Encoding": "identity"},
+            http_client=openai.DefaultAsyncHttpxClient(
+                trust_env=not self._near, follow_redirects=False, event_hooks={"response": [_cut_off]}
+            ),
         )
         async with client:
             try:
@@ -57,6 +64,8 @@ class Compatible:
             except openai.APITimeoutError as error:
                 raise Unanswered("it cannot be reached in time", passing=True) from error
             except openai.APIConnectionError as error:
+                if isinstance(error.__cause__, Unanswered):
+                    raise error.__cause__ from error
                 raise Unanswered(f"it cannot be reached: {error.__cause__ or error}", passing=True) from error
             except (openai.OpenAIError, ValueError, RecursionError) as error:
                 raise Unanswered(f"it answers, but not with {wanted}", passing=True) from error
@@ -68,3 +77,27 @@ class Compatible:
         return Unanswered(
             f"it answers {said[:REPEATED]}", status=status, passing=is_passing(status), wait=wished_pause(headers)
         )
+
+
+async def _cut_off(answer: httpx2.Response) -> None:
+    """Not more than ``LONGEST`` is read, nor unpacked: a few bytes could become more than that."""
+    answer.headers.pop("content-encoding", None)
+    answer.stream = _CutOff(cast("httpx2.AsyncByteStream", answer.stream))
+
+
+class _CutOff(httpx2.AsyncByteStream):
+    """What ``stream`` brings, as it comes; raises Unanswered beyond ``LONGEST``."""
+
+    def __init__(self, stream: httpx2.AsyncByteStream) -> None:
+        self._stream = stream
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        came = 0
+        async for chunk in self._stream:
+            came += len(chunk)
+            if came > LONGEST:
+                raise Unanswered(f"its answer is longer than {LONGEST // 1024} KB")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()

@@ -13,6 +13,7 @@ Knows what travels, not why: which endpoint, which key and what a failure means 
 
 import contextlib
 import json
+import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -31,8 +32,13 @@ ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELED", "UNKNOWN"})
 #: seconds; the server holds nothing for longer, uploads of 10 MB over a slow line may take their time
 TIMEOUT = httpx2.Timeout(connect=10.0, read=60.0, write=60.0, pool=10.0)
 
+#: bytes of an answer, unpacked; a page of a hundred tasks has a hundredth of it
+LONGEST = 16 * 2**20
+
 #: what is raised before anything of a request has left
 _UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx2.ProxyError)
+#: what the decoder says to bytes that are no JSON
+_NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _OK = 200
 _TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
@@ -302,16 +308,29 @@ class DashScope:
         return self._object(self.own(method, path, **options))
 
     def _ask(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        with _translated(self.base_url):
-            answer = self._api.request(method, path, **options)
-        self.software = answer.headers.get("server", "")
-        _checked(answer)
-        return self._object(answer.content)
+        with _translated(self.base_url), self._api.stream(method, path, **options) as answer:
+            self.software = answer.headers.get("server", "")
+            content = self._whole(answer)
+        _checked(answer, content)
+        return self._object(content)
+
+    def _whole(self, answer: httpx2.Response) -> bytes:
+        """The body, if it ends in time and before it is too long. Raises TimedOut, Garbled."""
+        end = math.inf if isinstance(self._timeout, httpx2.Timeout) else time.monotonic() + self._timeout
+        body = bytearray()
+        for chunk in answer.iter_bytes():
+            body += chunk
+            if len(body) > LONGEST:
+                told = f"{self.base_url} answered with more than {LONGEST // 2**20} MB"
+                raise Garbled("UnexpectedAnswer", told, doubtful=True)
+            if time.monotonic() > end:
+                raise TimedOut("Timeout", f"{self.base_url} did not finish its answer in time", doubtful=True)
+        return bytes(body)
 
     def _object(self, content: bytes) -> dict[str, Any]:
         try:
             body: object = msgspec.json.decode(content)
-        except msgspec.DecodeError as error:
+        except _NO_JSON as error:
             told = f"{self.base_url} answered with something other than JSON"
             raise Garbled("UnexpectedAnswer", told, doubtful=True) from error
         if not isinstance(body, dict):
@@ -399,14 +418,15 @@ def _standing(answer: dict[str, Any]) -> Standing:
     )
 
 
-def _checked(answer: httpx2.Response) -> httpx2.Response:
+def _checked(answer: httpx2.Response, content: bytes | None = None) -> httpx2.Response:
+    """``answer`` if it is a good one; ``content`` is its body where the answer was not asked to keep it."""
     if answer.status_code == _OK:
         return answer
-    ours = True
+    ours, content = True, answer.content if content is None else content
     try:
-        told = msgspec.json.decode(answer.content, type=_ErrorAnswer)
-        whole = msgspec.json.decode(answer.content, type=dict[str, Any])
-    except msgspec.DecodeError:
+        told = msgspec.json.decode(content, type=_ErrorAnswer)
+        whole = msgspec.json.decode(content, type=dict[str, Any])
+    except _NO_JSON:
         ours, whole = False, None
         told = _ErrorAnswer(
             code=f"HTTP{answer.status_code}",

@@ -20,8 +20,9 @@ def heeding(ask: Callable[[], T], heed: Callable[[], None], *, cut_off: bool = T
     """What ``ask`` returns or raises, asked in a thread of its own while ``heed`` is called again and again, and once
     before.
 
-    What ``heed`` raises ends the waiting. ``ask`` gets a moment to be done with what it uses, and else goes on unheard:
-    until the process ends, or, not to be ``cut_off``, even a little longer, for the process waits for it.
+    What ``heed`` raises ends the waiting, or lets it not begin. ``ask`` gets a moment to be done with what it uses, and
+    else goes on unheard: until the process ends, or, not to be ``cut_off``, even a little longer, for the process waits
+    for it.
     """
     answer: Future[T] = Future()
 

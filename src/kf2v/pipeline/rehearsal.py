@@ -29,7 +29,7 @@ class Fetches(Protocol):
 class Rehearsal:
     """Blocking, and fit for several threads as far as ``fetcher`` and ``rewriter`` are.
 
-    What callers wish to be inspected beyond the usual is ``wished``.
+    What callers wish to be inspected beyond the usual is ``wished``; ``request_id`` is of the call that wants to know.
     """
 
     def __init__(self, *, fetcher: Fetches, rewriter: Rewriter, panel: Panel) -> None:
@@ -53,23 +53,35 @@ class Rehearsal:
         check_size(width, height)
         return output_size(width, height, area)
 
-    def inspect(self, frame: Frame, part: Part, *, model: str = "", wished: Collection[Side] = ()) -> None:
+    def inspect(
+        self, frame: Frame, part: Part, *, model: str = "", wished: Collection[Side] = (), request_id: str = ""
+    ) -> None:
         """Raises DataInspectionFailed for a frame that may not pass."""
         if self._panel.looks("input", wished):
-            self._panel.look(frame, Exhibit(side="input", part=part, model=model), _alone)
+            self._panel.look(frame, Exhibit(side="input", part=part, model=model, request_id=request_id), _alone)
 
-    def rewrite(self, prompt: str, first: Frame, last: Frame, *, model: str = "", wished: Collection[Side] = ()) -> str:
+    def rewrite(
+        self,
+        prompt: str,
+        first: Frame,
+        last: Frame,
+        *,
+        model: str = "",
+        wished: Collection[Side] = (),
+        request_id: str = "",
+    ) -> str:
         """What a task would make of ``prompt``; frames are inspected before they are shown to anybody, as there.
 
         Raises RewriteFailed, whatever a task would do about it, and DataInspectionFailed.
         """
-        self.inspect(first, "first_frame", model=model, wished=wished)
-        self.inspect(last, "last_frame", model=model, wished=wished)
+        self.inspect(first, "first_frame", model=model, wished=wished, request_id=request_id)
+        self.inspect(last, "last_frame", model=model, wished=wished, request_id=request_id)
         given = size_of(first)
         size = output_size(given.width, given.height, AREAS[_TIER])
         actual = self._rewriter.rewrite(prompt, fit(first, size), fit(last, size), lambda _: None)
         if actual != prompt and self._panel.reads("input", wished):
-            self._panel.read(actual, Exhibit(side="input", part="actual_prompt", model=model), _alone)
+            exhibit = Exhibit(side="input", part="actual_prompt", model=model, request_id=request_id)
+            self._panel.read(actual, exhibit, _alone)
         return actual
 
 

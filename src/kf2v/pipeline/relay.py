@@ -6,6 +6,7 @@ what became of it. And what was ordered is seen to its end, however long the far
 paid for. Only before that may another engine be asked instead.
 """
 
+import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from kf2v.engines.remote.verdict import Verdict, judge
 from kf2v.errors import AlgorithmError, DataInspectionFailed, IPInfringementSuspect, OutOfOrder
 from kf2v.metering import usage_of
 from kf2v.moderation.panel import Panel
-from kf2v.net.dashscope import RemoteError, Standing
+from kf2v.net.dashscope import Garbled, RemoteError, Standing
 from kf2v.pipeline.gathering import Fetches, Gathering, Picture
 from kf2v.pipeline.heeding import heeding, rest, taken
 from kf2v.pipeline.inspecting import exhibit
@@ -37,9 +38,10 @@ from kf2v.pipeline.progress import Progress
 from kf2v.tasks import Failure, Lease, Outcome
 from kf2v.video import Frame, Size, mp4
 
-#: seconds that a far side may be too busy for a task before another engine is asked
+#: seconds that a far side may be too busy for a task before another engine is asked, and the most it may wish for
 BUSY = 600.0
-#: how often in a row the far side may say that it does not know a task, or refuse to say, before that is believed
+#: how often in a row the far side may say that it does not know a task, refuse to say, or have something other than a
+#: video behind its link, before that is believed
 BELIEF = 3
 #: tries to get a finished video, with growing pauses: about five minutes
 TRIES = 25
@@ -47,6 +49,8 @@ TRIES = 25
 SKEW = 60 * SECOND
 #: bytes; five seconds of video have a hundredth of it
 LARGEST = 512 * 2**20
+#: letters that are kept of why there is no video; the API's own sentences have a fifth of it
+LONGEST_CODE, LONGEST_MESSAGE = 200, 2000
 #: what this API's videos are; others are kept as well, and the log says so
 #: codes of contents that may not pass
 FORBIDDEN = frozenset({DataInspectionFailed.code, IPInfringementSuspect.code})
@@ -281,14 +285,15 @@ class Relay:
             except RemoteError as error:
                 verdict, lasted = judge(error), time.monotonic() - began
                 if verdict is Verdict.TELL:
-                    raise _Refusal(Failure(code=error.code, message=error.message)) from error
-                if not doubtful() and lasted >= limits.get(verdict, 0.0):
+                    raise _Refusal(_told(error.code, error.message)) from error
+                limit = math.inf if doubtful() else limits.get(verdict, 0.0)
+                if lasted >= limit:
                     raise OutOfOrder(_described(error)) from error
                 if verdict is Verdict.CLOSED:
                     log.error("far side refuses to say", task_id=lease.task_id, reason=_described(error))
                     raise AlgorithmError from error
                 log.info("far side has to be asked again", task_id=lease.task_id, reason=_described(error))
-                rest(max(pause, error.retry_after or 0.0), heed)
+                rest(min(_wished(error, pause), limit - lasted), heed)
         raise AssertionError("pauses end")
 
     def _followed(self, far_id: str, line: Line, progress: Progress) -> Standing:
@@ -300,7 +305,7 @@ class Relay:
             try:
                 standing = heeding(partial(line.look, far_id), heed)
             except RemoteError as error:
-                wait = max(pause, error.retry_after or 0.0)
+                wait = _wished(error, pause)
                 doubts += judge(error) is Verdict.CLOSED
                 if doubts > BELIEF:
                     log.error("far side refuses to say how a task is", far=far_id, reason=_described(error))
@@ -337,12 +342,20 @@ class Relay:
                 link = standing.video_url if attempt == 1 else line.look(standing.task_id).video_url
                 with path.open("wb") as file:
                     heeding(partial(line.download, link, file, heed), heed)
+                if attempt <= BELIEF and not _begins_as_film(path):
+                    raise Garbled("UnexpectedAnswer", "what came is no video")
                 return
             except RemoteError as error:
                 log.warning("far video could not be had", far=standing.task_id, reason=_described(error))
                 if attempt == TRIES:
                     raise AlgorithmError from error
             rest(pause, heed)
+
+
+def _begins_as_film(path: Path) -> bool:
+    """Whether the file at ``path`` is neither empty nor a page that excuses itself."""
+    with path.open("rb") as file:
+        return file.read(8)[4:] == b"ftyp"
 
 
 def _examined(path: Path, lease: Lease) -> Size:
@@ -385,7 +398,7 @@ def _actual_prompt(lease: Lease, standing: Standing) -> str | None:
 def _failure(standing: Standing) -> Failure:
     """Why there is no video, in the far side's words where it had any."""
     if standing.status == "FAILED" and standing.code:
-        return Failure(code=standing.code, message=standing.message)
+        return _told(standing.code, standing.message)
     told = {
         "UNKNOWN": "The endpoint that was to make the video does not know the task any longer.",
         "CANCELED": "The task was canceled at the endpoint that was to make the video.",
@@ -394,6 +407,16 @@ def _failure(standing: Standing) -> Failure:
     return Failure(code=AlgorithmError.code, message=f"{AlgorithmError.sentence} {why}")
 
 
+def _told(code: str, message: str) -> Failure:
+    """The far side's own words; there may be any number of them."""
+    return Failure(code=code[:LONGEST_CODE], message=message[:LONGEST_MESSAGE])
+
+
+def _wished(error: RemoteError, pause: float) -> float:
+    """Seconds until the far side is asked again: as it wishes, within reason."""
+    return min(max(pause, error.retry_after or 0.0), BUSY)
+
+
 def _described(error: RemoteError) -> str:
     """For the owner's log."""
-    return f"{'' if error.status is None else f'{error.status} '}{error.code}: {error.message}"
+    return f"{'' if error.status is None else f'{error.status} '}{error.code}: {error.message}"[:LONGEST_MESSAGE]

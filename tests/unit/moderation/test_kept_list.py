@@ -64,6 +64,19 @@ def test_a_list_that_cannot_be_read_leaves_it_undecided(tmp_path: Path) -> None:
         read(lists, "gore")
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_a_list_saved_in_another_unicode_leaves_it_undecided_and_says_what_would_do(
+    tmp_path: Path, encoding: str
+) -> None:
+    (tmp_path / WORDS).write_text("# gore\n斩首\n", encoding)
+    lists = Lists(tmp_path)
+    for _ in range(2):
+        with pytest.raises(Undecided, match="should be as UTF-8"):
+            read(lists, "斩首")
+    (tmp_path / WORDS).write_text("# gore\n斩首\n", "utf-8")
+    assert read(lists, "斩首")
+
+
 @pytest.mark.parametrize("name", [WORDS, PICTURES])
 def test_what_is_shipped_explains_itself_in_two_languages_and_forbids_nothing(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(blank(name))

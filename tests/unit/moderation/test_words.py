@@ -161,11 +161,21 @@ def test_a_refusal_names_the_line_and_not_the_words() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["/(/", "/", "//", "/half", "/a*/", "/x|/", "ip:", "\u200b", "/[[:nonsense:]/", "/(?P<a>x)(?P<a/"]
+    "line",
+    [
+        *("/(/", "/", "//", "/half", "/a*/", "/x|/", "ip:", "\u200b", "/[[:nonsense:]/", "/(?P<a>x)(?P<a/"),
+        *("/(?V0)gore/", "/(?u)(?L)gore/", "/\\N{2i<\\,&&(?L)||(?b)~/"),
+    ],
 )
 def test_a_line_that_means_nothing_is_broken(line: str) -> None:
     with pytest.raises(BrokenLine):
         parse(line, 1)
+
+
+def test_a_pattern_that_would_take_all_memory_is_not_even_tried() -> None:
+    with pytest.raises(BrokenLine, match="multiply"):
+        parse("/(?:(?:ab){400}){400}/", 1)
+    assert found("2026-11-21 and 20 characters on: gore", r"/\d{4}-\d{2}-\d{2}.{20,500}gore/") == "inappropriate"
 
 
 def test_a_pattern_that_would_take_centuries_is_given_up_and_the_others_are_asked() -> None:

@@ -1,8 +1,10 @@
 """The client asks as the vendor's SDKs ask, and says what went wrong in the endpoint's words."""
 
+import contextlib
 import io
 import itertools
 import socket
+import time
 from collections.abc import Iterator
 from threading import Thread
 
@@ -10,8 +12,19 @@ import httpx2
 import pytest
 
 from endpoint import KEY, VIDEO, Answer, Endpoint
-from kf2v.net.dashscope import DashScope, Garbled, Refused, RemoteError, Request, TimedOut, Unreachable, is_loopback
+from kf2v.net.dashscope import (
+    LONGEST,
+    DashScope,
+    Garbled,
+    Refused,
+    RemoteError,
+    Request,
+    TimedOut,
+    Unreachable,
+    is_loopback,
+)
 
+WHOLE = b'{"output": {"task_id": "task-1", "task_status": "PENDING"}}'
 ORDER = Request(
     model="wan2.2-kf2v-flash",
     first_frame_url="https://host.example/first.png",
@@ -102,7 +115,42 @@ def test_an_error_without_a_json_body_still_has_a_code(client: DashScope, endpoi
     assert "127.0.0.1" in caught.value.message
 
 
-@pytest.mark.parametrize("body", [b"hello", b"[]", b"{}", b'{"output": {"task_id": "x"}}', b'{"output": []}', b""])
+@pytest.mark.parametrize("body", [b'{"code": "E", "message": "\xff"}', b'{"code":' * 100_000], ids=["bytes", "deep"])
+def test_an_error_that_is_no_json_still_has_a_code(client: DashScope, endpoint: Endpoint, body: bytes) -> None:
+    endpoint.instead["GET", "/api/v1/tasks/task-1"] = [Answer(400, body)]
+    with pytest.raises(Refused) as caught:
+        client.get("task-1")
+    assert caught.value.code == "HTTP400"
+
+
+def test_an_answer_that_comes_by_drops_is_given_up_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+                for _ in range(1000):
+                    connection.sendall(b" ")
+                    time.sleep(0.02)
+
+        dripping = Thread(target=drip)
+        dripping.start()
+        base_url = f"http://127.0.0.1:{server.getsockname()[1]}/api/v1"
+        with DashScope(base_url, KEY, timeout=0.5) as client, pytest.raises(TimedOut) as caught:
+            client.get("task-1")
+        dripping.join()
+    assert caught.value.doubtful
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"hello", b"[]", b"{}", b'{"output": {"task_id": "x"}}', b'{"output": []}', b""),
+        *(b'{"output": "\xff\xfe"}', b'{"output":' * 100_000, WHOLE + b" " * LONGEST),
+    ],
+    ids=lambda body: repr(body[:30]),
+)
 def test_an_answer_of_another_kind_of_server_is_recognised(client: DashScope, endpoint: Endpoint, body: bytes) -> None:
     endpoint.instead["GET", "/api/v1/tasks/task-1"] = [Answer(200, body)]
     with pytest.raises(Garbled):

@@ -24,6 +24,7 @@ from kf2v.engines.still import Still
 from kf2v.errors import AlgorithmError, Canceled, DataInspectionFailed, FrameError, InvalidImageFormat, OutOfOrder
 from kf2v.moderation import Exhibit, Objection, Part, Tick
 from kf2v.moderation.panel import Panel
+from kf2v.pipeline import relay
 from kf2v.pipeline.heeding import heeding, rest, taken
 from kf2v.pipeline.orders import Order, Orders
 from kf2v.pipeline.prepare import decode
@@ -248,6 +249,15 @@ def test_a_task_that_was_heard_but_not_answered_for_is_found_again(depot: Depot)
     assert depot.submitted() == 1
 
 
+@pytest.mark.parametrize("silent", [{"gmt_create"}, {"model_name"}, {"gmt_create", "model_name", "status", "region"}])
+def test_a_far_side_that_tells_less_of_its_tasks_is_not_asked_twice_either(depot: Depot, silent: set[str]) -> None:
+    depot.leave_in_doubt()
+    told = row("task-1", depot.clock.now() + 20)
+    depot.far.rows = [{name: value for name, value in told.items() if name not in silent}]
+    assert depot.make(a_lease(attempt=2)).video is not None
+    assert depot.submitted() == 1
+
+
 def test_a_connection_that_breaks_while_submitting_does_not_order_twice(depot: Depot) -> None:
     depot.far.instead["POST", CREATE] = [Answer(0, b"")]
     depot.far.rows = [row("task-1", depot.clock.now() + 20)]
@@ -403,10 +413,38 @@ def test_a_pause_that_is_asked_for_is_kept(depot: Depot, path: tuple[str, str]) 
     assert len(depot.far.of(*path)) == 1
 
 
+def test_a_far_side_that_wishes_for_longer_than_it_may_be_busy_is_out_of_order(
+    depot: Depot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "BUSY", 0.3)
+    body = b'{"code": "Throttling.RateQuota", "message": "slowly", "request_id": "r"}'
+    depot.far.instead["POST", CREATE] = [Answer(429, body, headers={"Retry-After": "86400"})] * 1000
+    with pytest.raises(OutOfOrder):
+        depot.make()
+
+
+def test_nobody_waits_for_ever_because_a_poll_was_refused(depot: Depot, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "BUSY", 0.3)
+    depot.far.instead["GET", POLL] = [Answer(503, b"{}", headers={"Retry-After": "9" * 400})]
+    assert depot.make().video is not None
+
+
+def test_a_sermon_from_the_far_side_is_cut_short(depot: Depot) -> None:
+    depot.far.states = [{"task_status": "FAILED", "code": "C" * 10_000, "message": "m" * 100_000}]
+    failure = depot.make().failure
+    assert failure == Failure(code="C" * 200, message="m" * 2000)
+
+
 def test_polls_that_go_wrong_are_polled_again(depot: Depot) -> None:
     for status in (429, 500, 503):
         depot.far.fail_once("GET", POLL, status, "Throttling", "no")
-    depot.far.instead["GET", POLL] += [Answer(200, b"<html>"), Answer(0, b""), Answer(504, b"<html>", "text/html")]
+    depot.far.instead["GET", POLL] += [
+        Answer(200, b"<html>"),
+        Answer(200, b'"\xff"'),
+        Answer(400, b"\xff"),
+        Answer(0, b""),
+        Answer(504, b"<html>", "text/html"),
+    ]
     assert depot.make().video is not None
 
 
@@ -443,6 +481,12 @@ def test_a_download_that_breaks_is_begun_again_under_a_fresh_link(depot: Depot) 
     polls = len(depot.far.states)
     assert depot.make().video is not None
     assert len(depot.far.of("GET", POLL)) == polls + 2
+
+
+def test_a_page_in_place_of_a_video_is_asked_about_again(depot: Depot) -> None:
+    depot.far.instead["GET", FILM] = [Answer(200, b"", "video/mp4"), Answer(200, b"<html>Busy</html>", "text/html")]
+    assert depot.make().video is not None
+    assert len(depot.far.of("GET", FILM)) == 3
 
 
 def test_a_file_that_is_no_video_is_not_kept(depot: Depot) -> None:

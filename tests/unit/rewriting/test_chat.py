@@ -231,6 +231,7 @@ def test_work_that_is_called_off_does_not_wait_for_a_second_try(house: ExitStack
         Babbles(body=b"{}"),
         Babbles(body=b'{"choices": []}'),
         Babbles(body=b'{"choices": [{"message": null}]}'),
+        Babbles(body=b'{"choices": {"0": {"message": {"content": "a"}}}}'),
         Babbles(body=b"[1, 2]"),
         Babbles(body=b"null"),
         Says(text=None),

@@ -12,6 +12,7 @@ from PIL import Image
 
 from censor import KEY as CENSOR_KEY
 from censor import Answers, Censor, Heard, judging, says
+from censor import Hangs as Silent
 from gallery import open_gallery
 from house import House, Open, picture, submission
 from kf2v.admission.keys import Scope
@@ -279,6 +280,18 @@ def test_frames_are_inspected_where_they_are_looked_at(open_house: Open) -> None
         assert [mistake["code"] for mistake in mistakes(house, shot(), "?frames=true")] == ["IPInfringementSuspect"]
         assert refused(house, REWRITE, shot())["code"] == "IPInfringementSuspect"
         assert ask(house, VALIDATE, shot())["valid"] is True
+
+
+@pytest.mark.parametrize("path", [f"{VALIDATE}?frames=true", REWRITE])
+def test_a_dry_run_waits_once_for_a_classifier_that_hangs_at_the_prompt_and_once_at_what_it_looks_at(
+    open_house: Open, path: str
+) -> None:
+    with judging(Censor(Silent())) as censor:
+        house = open_house(
+            moderation="http", moderation_url=censor.url, moderation_api_key=CENSOR_KEY, moderation_timeout=0.5
+        )
+        ask(house, path, shot(input__prompt="A ball rolls."))
+        assert [heard.body["part"] for heard in censor.heard] == ["prompt", "first_frame"]
 
 
 def test_a_blocked_frame_is_not_shown_to_a_language_model_nor_its_blocked_words_to_the_caller(open_house: Open) -> None:

@@ -28,9 +28,13 @@ class Listed(msgspec.Struct):
     """One row of the far side's list."""
 
     task_id: str
-    model_name: str = ""
-    #: milliseconds since the epoch, by the far side's clock
-    gmt_create: int = 0
+    model_name: str | None = None
+    #: milliseconds since the epoch, by the far side's clock; None where it does not say
+    gmt_create: int | None = None
+
+    def may_be(self, model: str, since: int) -> bool:
+        """Whether nothing it says speaks against its being of ``model``, and of ``since`` or later."""
+        return (self.gmt_create is None or self.gmt_create >= since) and self.model_name in (None, "", model)
 
 
 class _Rows(msgspec.Struct):
@@ -114,7 +118,7 @@ class Line:
         self._client.cancel(task_id)
 
     def listed(self, model: str, *, since: int) -> Iterator[Listed]:
-        """The account's tasks of ``model`` submitted at or after then (milliseconds)."""
+        """The account's tasks of ``model`` submitted at or after then (milliseconds), as far as it says so."""
         for page in range(1, PAGES + 1):
             self._pace.turn()
             answer = self._client.list(start_time=render_compact(since), model_name=model, page_no=page, page_size=ROWS)
@@ -122,7 +126,7 @@ class Line:
                 rows = msgspec.convert(answer, _Rows, strict=False).data
             except msgspec.ValidationError as error:
                 raise Garbled("UnexpectedAnswer", f"not a list of tasks: {error}") from error
-            yield from (row for row in rows if row.gmt_create >= since and row.model_name in ("", model))
+            yield from (row for row in rows if row.may_be(model, since))
             if len(rows) < ROWS:
                 return
 

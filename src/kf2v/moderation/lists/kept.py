@@ -1,5 +1,6 @@
 """A file of lines that its owner edits while it is in use."""
 
+import codecs
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ from kf2v.moderation import Undecided
 Entry = TypeVar("Entry")
 #: when a file was changed, its length, and which file it is
 State: TypeAlias = tuple[int, int, int]
+#: how a file begins that an editor saved in another Unicode; UTF-32's begins like the first of them
+OTHERWISE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +42,7 @@ class KeptList(Generic[Entry]):
         return self._path.name
 
     def entries(self) -> tuple[Entry, ...]:
-        """Raises Undecided if the file is there but cannot be read."""
+        """Raises Undecided if the file is there but cannot be read, or is no UTF-8 at all."""
         try:
             state = self._state()
             with self._lock:
@@ -66,8 +69,10 @@ class KeptList(Generic[Entry]):
         return facts.st_mtime_ns, facts.st_size, facts.st_ino
 
     def _parsed(self, content: bytes) -> list[Entry]:
+        if content.startswith(OTHERWISE):
+            raise Undecided(f"{self._path.name} is saved as UTF-16 or UTF-32, and should be as UTF-8")
         found: list[Entry] = []
-        for number, raw in enumerate(content.removeprefix(b"\xef\xbb\xbf").splitlines(), start=1):
+        for number, raw in enumerate(content.removeprefix(codecs.BOM_UTF8).splitlines(), start=1):
             try:
                 line = raw.decode("utf-8").strip()
                 if line and not line.startswith("#"):

@@ -9,6 +9,7 @@ look the same, marks set upon letters, and what stands between Chinese or Japane
 a sentence. Patterns are not: they mean what they say.
 """
 
+import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,7 +27,10 @@ Ground: TypeAlias = Literal["inappropriate", "ip"]
 RIGHTS = "ip:"
 #: seconds that one pattern may take on a text, and all of them together; a prompt has 800 characters at most
 PATTERN_TIME, ALL_TIME = 0.2, 2.0
+#: the product of all counts in a pattern: the library writes what is repeated so often out, within one another
+MOST_REPEATED = 100_000
 
+_COUNT = regex.compile(r"\{([0-9]{1,18})")
 _INVISIBLE = regex.compile(r"[[\p{Cf}\p{Variation_Selector}\p{Default_Ignorable_Code_Point}\p{Cc}]--\s]", regex.V1)
 _SPACES = regex.compile(r"\s+")
 #: letters that do not end a word written in these scripts, or in front of them
@@ -135,11 +139,16 @@ def objection(text: str, entries: Iterable[Word | Pattern], file: str) -> Object
 def _compiled(entry: str) -> "regex.Pattern[str]":
     if len(entry) < 3 or not entry.endswith("/"):
         raise BrokenLine("a pattern should stand between two slashes")
+    if math.prod(max(1, int(count)) for count in _COUNT.findall(entry)) > MOST_REPEATED:
+        raise BrokenLine(f"its counts multiply to more than {MOST_REPEATED}")
     try:
         pattern = regex.compile(entry[1:-1], regex.IGNORECASE | regex.V1)
-    except (regex.error, RecursionError, OverflowError) as error:
-        raise BrokenLine(f"it is no regular expression: {error}") from error
-    if pattern.search("", timeout=PATTERN_TIME):
+        everywhere = pattern.search("", timeout=PATTERN_TIME)
+    except (regex.error, ValueError, RecursionError, OverflowError, MemoryError) as error:
+        raise BrokenLine(f"it is no regular expression: {error or type(error).__name__}") from error
+    except TimeoutError as error:
+        raise BrokenLine(f"it takes longer than {PATTERN_TIME:g} s on no text at all") from error
+    if everywhere:
         raise BrokenLine("it is found in every text")
     return pattern
 

@@ -50,7 +50,7 @@ def _read(found: Any) -> Reply:
     try:
         choice = found.choices[0]
         text, reason = choice.message.content, choice.finish_reason
-    except (AttributeError, IndexError, TypeError) as error:
+    except (AttributeError, LookupError, TypeError) as error:
         raise Unanswered("it answers, but not with a chat completion", passing=True) from error
     if reason == "content_filter":
         raise Unanswered("its content filter stopped the answer")

@@ -55,7 +55,9 @@ class Rewrite:
         last = await self._trial.picture("last", submission.last_frame, caller, MODELS[job.model])
 
         def rewritten() -> str:
-            return self._rehearsal().rewrite(job.prompt, first(), last(), model=job.model, wished=job.inspect)
+            return self._rehearsal().rewrite(
+                job.prompt, first(), last(), model=job.model, wished=job.inspect, request_id=exchange.request_id
+            )
 
         told: dict[str, object] = {"prompt": submission.prompt, "actual_prompt": submission.prompt}
         told |= {"rewriter": self._rewriter, "rewritten": True}

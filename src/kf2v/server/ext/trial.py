@@ -87,7 +87,14 @@ class Trial:
             await self._looking.run(partial(decode_data, field_of(which), reference))
 
     async def inspected(
-        self, which: str, reference: str, caller: Caller, model: Model, *, wished: tuple[Side, ...]
+        self,
+        which: str,
+        reference: str,
+        caller: Caller,
+        model: Model,
+        *,
+        wished: tuple[Side, ...],
+        request_id: str,
     ) -> "Size":
         """The size of a frame that moderation lets pass. Raises ApiError for any other."""
         picture = await self.picture(which, reference, caller, model)
@@ -95,7 +102,7 @@ class Trial:
         def inspect() -> "Size":
             frame = picture()
             part = "first_frame" if which == "first" else "last_frame"
-            self._rehearsal().inspect(frame, part, model=model.name, wished=wished)
+            self._rehearsal().inspect(frame, part, model=model.name, wished=wished, request_id=request_id)
             return self._rehearsal().size_of_frame(frame)
 
         return await self._looking.run(inspect)

@@ -1,8 +1,9 @@
 """POST ``/kf2v/v1/validate``: everything that would be wrong with a submission, as far as it can be found out without
 making it."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from kf2v.admission.keys import Caller, Scope
@@ -91,7 +92,8 @@ class Validate:
             mistakes.note(flaw)
         submission = replace(examined.submission, flaw=None)
         model, wished = await self._judge(submission, caller, exchange, mistakes)
-        seen = await self._look_at(submission, caller, model, mistakes, look=look, wished=wished)
+        inspect = partial(self._trial.inspected, wished=wished, request_id=exchange.request_id) if look else None
+        seen = await self._look_at(submission, caller, model, mistakes, inspect)
         if mistakes:
             return mistakes.refusal(exchange)
         assert model is not None
@@ -136,18 +138,17 @@ class Validate:
         caller: Caller,
         model: Model | None,
         mistakes: Mistakes,
-        *,
-        look: bool,
-        wished: tuple[Side, ...],
+        inspect: "Callable[[str, str, Caller, Model], Awaitable[Size]] | None",
     ) -> "Mapping[str, Size]":
-        """Sizes of both frames if ``look`` says so; without it, whether those that were sent or uploaded are there."""
+        """Sizes of both frames, as ``inspect`` tells them; without it, whether those that were sent or uploaded are
+        there."""
         seen: dict[str, Size] = {}
         for which, reference in (("first", submission.first_frame), ("last", submission.last_frame)):
             if model is None or not reference or check_reference(field_of(which), reference) is not None:
                 continue
             try:
-                if look:
-                    seen[which] = await self._trial.inspected(which, reference, caller, model, wished=wished)
+                if inspect is not None:
+                    seen[which] = await inspect(which, reference, caller, model)
                 else:
                     await self._trial.check_reference(which, reference, caller, model)
             except ApiError as error:
