@@ -125,7 +125,6 @@ def _about_tasks(front: Front) -> list[Route]:
     portrait = Portrait(
         store=front.store,
         blobs=front.blobs,
-        clock=front.clock,
         retention=front.retention,
         links=front.links,
         foresight=front.forecast,

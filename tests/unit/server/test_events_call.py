@@ -147,8 +147,34 @@ async def test_silence_is_broken_by_a_comment_and_a_client_that_leaves_is_let_go
         if len(sent) == 4:
             leave.set()
 
-    await asyncio.wait_for(Stream(nothing(), 0.001)({"type": "http", "method": "GET"}, receive, send), 20)
+    async def still_may() -> bool:
+        return True
+
+    stream = Stream(nothing(), 0.001, still_may)
+    await asyncio.wait_for(stream({"type": "http", "method": "GET"}, receive, send), 20)
     assert sent[1:4] == [b": still here\n\n"] * 3
+
+
+@pytest.mark.anyio
+async def test_a_silent_stream_ends_too_when_its_key_does() -> None:
+    async def nothing() -> Any:
+        await asyncio.Event().wait()
+        yield ServerSentEvent("never")
+
+    sent: list[bytes] = []
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message.get("body", b""))
+
+    async def still_may() -> bool:
+        return len(sent) < 3
+
+    stream = Stream(nothing(), 0.001, still_may)
+    await asyncio.wait_for(stream({"type": "http", "method": "GET"}, receive, send), 20)
+    assert sent == [b"", b": still here\n\n", b": still here\n\n", b""]
 
 
 @pytest.fixture

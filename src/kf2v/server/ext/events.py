@@ -5,7 +5,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import msgspec
 from sse_starlette.event import ServerSentEvent
@@ -49,7 +49,8 @@ class Events:
             exchange.scope["headers"] = [*exchange.scope["headers"], (b"authorization", f"Bearer {token}".encode())]
         caller = await self._reception.caller(exchange, keys.Scope.READ)
         after = exchange.header(b"last-event-id") or query.get("last_event_id") or None
-        return Stream(self._told(exchange, caller.account, query.get("task_id") or None, after), self._heartbeat)
+        told = self._told(exchange, caller.account, query.get("task_id") or None, after)
+        return Stream(told, self._heartbeat, lambda: self._still_may(exchange))
 
     async def _told(
         self, exchange: Exchange, account: str, task_id: str | None, after: str | None
@@ -61,8 +62,6 @@ class Events:
             yield _event("hello", here, {"last_event_id": here})
         async with contextlib.aclosing(entries):
             async for entry in entries:
-                if not await self._still_may(exchange):
-                    return
                 name = self._journal.name(entry.number)
                 if isinstance(entry, Gap):
                     yield _event("resync", name, {"last_event_id": name})
@@ -75,7 +74,7 @@ class Events:
                     yield _event("task", name, await self._portrait.brief(entry.task, exchange, quick=behind))
 
     async def _still_may(self, exchange: Exchange) -> bool:
-        """Whether the key that a stream began with is still good: streams go on for days."""
+        """Whether the key that a stream began with is still good: streams go on for days, and silent ones too."""
         try:
             await self._reception.caller(exchange, keys.Scope.READ)
         except ApiError:
@@ -88,11 +87,16 @@ def _event(kind: str, name: str, members: dict[str, object]) -> ServerSentEvent:
 
 
 class Stream:
-    """Events as an answer that goes on. An ASGI application; ends with them, or when the client has gone."""
+    """Events as an answer that goes on. An ASGI application; ends with them, or when the client has gone or may hear
+    no more.
+    """
 
-    def __init__(self, events: AsyncGenerator[ServerSentEvent], heartbeat: float) -> None:
+    def __init__(
+        self, events: AsyncGenerator[ServerSentEvent], heartbeat: float, still_may: Callable[[], Awaitable[bool]]
+    ) -> None:
         self._events = events
         self._heartbeat = heartbeat
+        self._still_may = still_may
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [
@@ -115,7 +119,7 @@ class Stream:
                 event: ServerSentEvent | None = ServerSentEvent(comment="still here", sep="\n")
                 if coming.done():
                     event, coming = coming.result(), None
-                if event is None:
+                if event is None or not await self._still_may():
                     return
                 await send({"type": "http.response.body", "body": event.encode(), "more_body": True})
         finally:
