@@ -111,6 +111,20 @@ def test_one_task_can_be_listened_to_alone(house: House) -> None:
     assert one != other
 
 
+def test_nobody_waits_for_news_of_a_task_that_is_not_there(house: House) -> None:
+    task_id = house.created()
+    for key, asked in ((house.key, "nope"), (house.other_key, task_id)):
+        assert house.call("GET", f"{EVENTS}?task_id={asked}", key=key).json()["code"] == "NotFound"
+
+
+def test_who_comes_back_for_a_task_hears_that_it_is_forgotten(house: House) -> None:
+    task_id = house.created()
+    house.call("POST", f"{TASKS}/{task_id}/cancel")
+    house.call("DELETE", f"{TASKS}/{task_id}")
+    told = heard(house, f"?task_id={task_id}&last_event_id={house.front.journal.name(2)}")
+    assert told == [("deleted", {"task_id": task_id})]
+
+
 def test_a_stream_ends_when_its_key_does(house: House) -> None:
     rights = Rights(scopes=frozenset({str(Scope.READ)}))
     key = house.run(house.front.keys.ensure("sk-soon-gone", "mine", rights))

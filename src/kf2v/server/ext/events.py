@@ -15,6 +15,7 @@ from kf2v.admission import keys
 from kf2v.errors import ApiError
 from kf2v.server.exchange import ClientGone, Exchange, Reply
 from kf2v.server.ext.portrait import Portrait
+from kf2v.server.ext.tasks import OwnTasks
 from kf2v.server.journal import Gap, Journal
 from kf2v.server.reception import Reception
 from kf2v.server.routing import Route
@@ -31,9 +32,16 @@ class Events:
     """One stream per client, for all tasks of its account or one of them."""
 
     def __init__(
-        self, *, reception: Reception, journal: Journal, portrait: Portrait, heartbeat: float = HEARTBEAT
+        self,
+        *,
+        reception: Reception,
+        tasks: OwnTasks,
+        journal: Journal,
+        portrait: Portrait,
+        heartbeat: float = HEARTBEAT,
     ) -> None:
         self._reception = reception
+        self._tasks = tasks
         self._journal = journal
         self._portrait = portrait
         self._heartbeat = heartbeat
@@ -42,6 +50,7 @@ class Events:
         return [Route("GET", "/kf2v/v1/events", self)]
 
     async def __call__(self, exchange: Exchange) -> Reply:
+        """Raises NotFound for a task that is not there to begin with."""
         query = exchange.query()
         token = query.get("token", "")
         if token.startswith("st-") and exchange.header(b"authorization") is None:
@@ -49,7 +58,10 @@ class Events:
             exchange.scope["headers"] = [*exchange.scope["headers"], (b"authorization", f"Bearer {token}".encode())]
         caller = await self._reception.caller(exchange, keys.Scope.READ)
         after = exchange.header(b"last-event-id") or query.get("last_event_id") or None
-        told = self._told(exchange, caller.account, query.get("task_id") or None, after)
+        task_id = query.get("task_id") or None
+        if task_id is not None and after is None:  # who was here before may have to hear that it is forgotten
+            await self._tasks.known(task_id, caller)
+        told = self._told(exchange, caller.account, task_id, after)
         return Stream(told, self._heartbeat, lambda: self._still_may(exchange))
 
     async def _told(
