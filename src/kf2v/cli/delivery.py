@@ -45,6 +45,7 @@ def wait(client: DashScope, task_id: str, *, pace: tuple[float, ...], timeout: f
             f"task {task_id} continues",
             exit=Exit.INTERRUPTED,
             fix=f"kf2v tasks wait {task_id}, or: kf2v tasks cancel {task_id}",
+            beside={"task_id": task_id},
         ) from None
     raise CommandFailed(
         "Timeout",

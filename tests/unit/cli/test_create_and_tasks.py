@@ -177,7 +177,7 @@ def _hearing_ctrl_c() -> None:
 
 def test_ctrl_c_detaches_and_says_how_to_come_back(pointed: Endpoint) -> None:
     pointed.states = [{"task_status": "RUNNING"}]
-    command = [sys.executable, "-m", "kf2v", "tasks", "wait", "task-1"]
+    command = [sys.executable, "-m", "kf2v", "tasks", "wait", "task-1", "--json"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stderr=pipe, stdout=pipe, text=True, preexec_fn=_hearing_ctrl_c) as waiting:
         assert waiting.stderr is not None
@@ -185,8 +185,9 @@ def test_ctrl_c_detaches_and_says_how_to_come_back(pointed: Endpoint) -> None:
         os.kill(waiting.pid, signal.SIGINT)
         out, err = waiting.communicate(timeout=30)
     assert (waiting.returncode, out) == (130, "")
-    assert "task task-1 continues" in err
-    assert "kf2v tasks cancel task-1" in err
+    told = json.loads(err)
+    assert (told["task_id"], told["message"]) == ("task-1", "task task-1 continues")
+    assert "kf2v tasks cancel task-1" in told["fix"]
     assert not pointed.of("POST", "/cancel")
 
 
