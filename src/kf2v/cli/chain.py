@@ -118,7 +118,8 @@ def order(
     """
     from kf2v.net.dashscope import RemoteError
 
-    again = shlex.join(["kf2v", "chain", "--idempotency-key", key, *body["input"]["frames"]])
+    frames: list[str] = body["input"]["frames"]
+    again = shlex.join(["kf2v", "chain", "--idempotency-key", key, *frames])
     fix = f"to order the rest within 24 hours, with the same options but --loop: {again}"
     made: list[str] = []
     try:
@@ -131,11 +132,12 @@ def order(
                     raise
                 pause = _pause(error)
                 if not made or pause is None or (deadline is not None and time.monotonic() + pause > deadline):
+                    exit = exit_of_error(error.code, error.status)
                     raise CommandFailed(
                         error.code,
                         f"{error.message} {_ordered(made, parts)}",
-                        exit=exit_of_error(error.code, error.status),
-                        fix=fix,
+                        exit=exit,
+                        fix=_reworded(frames[len(made) :]) if exit is Exit.MODERATION else fix,
                         request_id=error.request_id,
                         beside={"tasks": made, "idempotency_key": key},
                     ) from error
@@ -152,6 +154,14 @@ def _ordered(made: Sequence[str], parts: int) -> str:
     if made:
         return f"{len(made)} of {parts} parts are ordered and continue: {' '.join(made)}"
     return "some parts may be ordered: kf2v tasks list"
+
+
+def _reworded(frames: Sequence[str]) -> str:
+    """How to order what moderation does not let pass: under the same key it would be the same prompt again."""
+    from kf2v.wire.ext.chains import LEAST
+
+    order = "create" if len(frames) < LEAST else "chain"
+    return f"to order the rest, with another prompt: {shlex.join(['kf2v', order, *frames])}"
 
 
 def _pause(error: RemoteError) -> float | None:

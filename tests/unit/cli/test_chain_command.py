@@ -89,7 +89,7 @@ def test_what_is_refused_for_now_in_the_middle_goes_on_under_the_same_key(kf2v: 
 @pytest.mark.parametrize(
     ("status", "code", "headers", "exit"),
     [
-        (400, "DataInspectionFailed", {}, 10),
+        (400, "Arrearage", {}, 4),
         (429, "Throttling.AllocationQuota", {"Retry-After": "80000"}, 4),
     ],
 )
@@ -104,6 +104,18 @@ def test_what_is_refused_for_good_in_the_middle_names_what_is_ordered_and_how_to
     refused(pointed, status, code, TASKS[:1], **headers)
     told = json.loads(kf2v("chain", *URLS, "--idempotency-key", "my film", "--json").err)
     assert (told["code"], told["tasks"], told["idempotency_key"]) == (code, ["task-1"], "my film")
+
+
+@pytest.mark.parametrize(("parts", "order"), [(2, "create"), (3, "chain")])
+def test_what_moderation_refuses_in_the_middle_is_ordered_in_other_words(
+    kf2v: Kf2v, pointed: Endpoint, parts: int, order: str
+) -> None:
+    frames = [f"https://h.example/{number}.png" for number in range(parts + 1)]
+    refused(pointed, 400, "DataInspectionFailed", TASKS[:1])
+    ran = kf2v("chain", *frames)
+    assert ran.code == 10
+    assert f"1 of {parts} parts are ordered and continue: task-1" in ran.err
+    assert f"with another prompt: kf2v {order} {' '.join(frames[1:])}\n" in ran.err
 
 
 def test_what_is_refused_at_once_is_refused_as_anywhere(kf2v: Kf2v, pointed: Endpoint) -> None:
