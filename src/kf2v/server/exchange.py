@@ -78,6 +78,10 @@ class Exchange:
         value = self._headers.get(name)
         return None if value is None else value.decode("latin-1")
 
+    def supply(self, name: bytes, value: bytes) -> None:
+        """Have ``header`` find what could not be sent as one."""
+        self._headers = {**self._headers, name: value}
+
     @property
     def peer(self) -> str | None:
         """The address it came from; None where there is none, as on a socket of this machine's files."""

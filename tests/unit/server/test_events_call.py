@@ -18,10 +18,13 @@ TASKS = "/kf2v/v1/tasks"
 
 
 def heard(house: House, query: str = "", *, meanwhile: Any = None, **request: Any) -> list[tuple[str, dict[str, Any]]]:
-    """All that a client hears until the journal is closed, which is when ``meanwhile`` is done."""
+    """All that a client hears until the journal is closed, which is when ``meanwhile`` is done. ``key`` None: without
+    one.
+    """
 
     async def listen() -> httpx2.Response:
-        headers = {"Authorization": f"Bearer {request.get('key', house.key)}", **request.get("headers", {})}
+        key = request.get("key", house.key)
+        headers = ({"Authorization": f"Bearer {key}"} if key else {}) | request.get("headers", {})
         stream = asyncio.create_task(house.client.get(EVENTS + query, headers=headers))
         for _ in range(20):
             await asyncio.sleep(0)
@@ -135,6 +138,15 @@ def test_a_stream_ends_when_its_key_does(house: House) -> None:
         await house.front.desk.stop(task_id)
 
     assert [kind for kind, _ in heard(house, key="sk-soon-gone", meanwhile=revoke)] == ["hello"]
+
+
+def test_who_can_send_no_headers_shows_a_temporary_key_in_the_address(house: House) -> None:
+    house.created()
+    token = house.call("POST", "/api/v1/tokens?expire_in_seconds=60").json()["token"]
+    asked = f"?token={token}&last_event_id={house.front.journal.name(0)}"
+    assert [kind for kind, _ in heard(house, asked, key=None)] == ["task"]
+    for wrong in (house.key, "st-nobodys", "st-\N{CJK UNIFIED IDEOGRAPH-4E2D}"):
+        assert house.call("GET", f"{EVENTS}?token={wrong}", key=None).json()["code"] == "InvalidApiKey"
 
 
 def test_a_head_has_no_stream(house: House) -> None:

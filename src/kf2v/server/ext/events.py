@@ -55,7 +55,7 @@ class Events:
         token = query.get("token", "")
         if token.startswith("st-") and exchange.header(b"authorization") is None:
             # a browser's EventSource sends no headers of ours; what comes in an address must be short-lived
-            exchange.scope["headers"] = [*exchange.scope["headers"], (b"authorization", f"Bearer {token}".encode())]
+            exchange.supply(b"authorization", f"Bearer {token}".encode())
         caller = await self._reception.caller(exchange, keys.Scope.READ)
         after = exchange.header(b"last-event-id") or query.get("last_event_id") or None
         task_id = query.get("task_id") or None
