@@ -208,27 +208,29 @@ def _deliver(
     """Wait for all parts and download those that succeed. Raises CommandFailed for the first that does not."""
     failures: list[CommandFailed] = []
     answers: list[object] = []
-    for number, task_id in enumerate(task_ids, start=1):
-        if not quiet:
-            say(f"part {number} of {len(task_ids)}, task {task_id}")
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        try:
-            standing = delivery.wait(client, task_id, pace=pace, timeout=left, quiet=quiet)
-        except CommandFailed as failure:
-            if failure.exit in (Exit.INTERRUPTED, Exit.TIMEOUT):
-                raise _left(failure, task_ids[number - 1 :]) from failure
-            say(f"part {number} of {len(task_ids)}: {failure.code}: {failure.message}")
-            failures.append(failure)
-            continue
-        path = destination(directory, f"{number:02}-{task_id}.mp4")
-        delivery.bring(client, standing, path, quiet=quiet)
-        answers.append(delivery.with_path(standing.answer, path))
-        if not as_json:
-            give_path(path)
-    if failures:
-        raise failures[0]
-    if as_json:
-        give_json({"tasks": answers})
+    try:
+        for number, task_id in enumerate(task_ids, start=1):
+            if not quiet:
+                say(f"part {number} of {len(task_ids)}, task {task_id}")
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            try:
+                standing = delivery.wait(client, task_id, pace=pace, timeout=left, quiet=quiet)
+            except CommandFailed as failure:
+                if failure.exit in (Exit.INTERRUPTED, Exit.TIMEOUT):
+                    raise _left(failure, task_ids[number - 1 :]) from failure
+                say(f"part {number} of {len(task_ids)}: {failure.code}: {failure.message}")
+                failures.append(failure)
+                continue
+            path = destination(directory, f"{number:02}-{task_id}.mp4")
+            delivery.bring(client, standing, path, quiet=quiet)
+            answers.append(delivery.with_path(standing.answer, path))
+            if not as_json:
+                give_path(path)
+        if failures:
+            raise failures[0]
+    finally:
+        if as_json and answers:  # what is here is told, whatever became of the rest
+            give_json({"tasks": answers})
 
 
 def _left(failure: CommandFailed, task_ids: Sequence[str]) -> CommandFailed:

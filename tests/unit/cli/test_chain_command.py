@@ -145,6 +145,15 @@ def test_one_part_that_fails_keeps_no_other_from_being_fetched(kf2v: Kf2v, point
     assert (home / "02-task-2.mp4").exists()
 
 
+def test_what_was_fetched_is_told_as_json_although_a_part_failed(kf2v: Kf2v, pointed: Endpoint, home: Path) -> None:
+    says(pointed, 200, {"tasks": TASKS})
+    stands(pointed, "task-1", "FAILED", code="InternalError", message="It broke.")
+    stands(pointed, "task-2", "SUCCEEDED")
+    ran = kf2v("chain", *URLS, "--json", "--quiet")
+    assert (ran.code, json.loads(ran.err.splitlines()[-1])["task_id"]) == (8, "task-1")
+    assert [task["output"]["video_path"] for task in json.loads(ran.out)["tasks"]] == ["02-task-2.mp4"]
+
+
 def test_patience_that_ends_names_all_parts_that_go_on(kf2v: Kf2v, pointed: Endpoint) -> None:
     says(pointed, 200, {"tasks": TASKS})
     stands(pointed, "task-1", "RUNNING")
