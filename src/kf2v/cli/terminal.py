@@ -46,8 +46,21 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 def confirm(question: str, otherwise: str, *, yes: bool) -> None:
     """Ask on a terminal, unless it was said beforehand. Raises CommandFailed, saying how it is ``otherwise``."""
-    if not yes and sys.stdin.isatty() and not typer.confirm(question, err=True):
+    if not yes and sys.stdin.isatty() and not _agreed(question):
         raise CommandFailed("NotConfirmed", otherwise, fix="")
+
+
+def _agreed(question: str) -> bool:
+    """Asked and answered beside stdout, which is for data even where somebody is asked."""
+    sys.stderr.write(f"{printable(question)} [y/N]: ")
+    sys.stderr.flush()
+    try:
+        answer = sys.stdin.readline()
+    except KeyboardInterrupt:
+        answer = ""
+    if not answer.endswith("\n"):
+        say("")
+    return answer.strip().lower() in ("y", "yes")
 
 
 @contextmanager

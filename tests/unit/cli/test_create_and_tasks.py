@@ -207,6 +207,26 @@ def test_on_a_terminal_progress_is_drawn_and_stdout_stays_clean(pointed: Endpoin
     assert b"task-1.mp4: " in drawn
 
 
+@pytest.mark.parametrize(
+    ("typed", "code", "out"), [(b"y\n", 0, "task-1\n"), (b"YES\n", 0, "task-1\n"), (b"\n", 7, ""), (b"\x04", 7, "")]
+)
+def test_who_is_asked_on_a_terminal_finds_nothing_of_it_in_the_data(
+    pointed: Endpoint, home: Path, typed: bytes, code: int, out: str
+) -> None:
+    pointed.instead["DELETE", "/kf2v/v1/tasks/task-1"] = [Answer(200, b'{"request_id": "r"}')]
+    keyboard, terminal = pty.openpty()
+    command = [sys.executable, "-m", "kf2v", "tasks", "delete", "task-1"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=terminal, stdout=pipe, stderr=pipe, text=True) as asking:
+        os.close(terminal)
+        os.write(keyboard, typed)
+        told, asked = asking.communicate(timeout=30)
+    os.close(keyboard)
+    assert (asking.returncode, told) == (code, out)
+    assert asked.startswith("Delete task task-1 and its video? [y/N]: ")
+    assert ("NotConfirmed: task task-1 is still there" in asked) == bool(code)
+
+
 def test_a_download_cut_short_leaves_no_file(kf2v: Kf2v, pointed: Endpoint, home: Path) -> None:
     pointed.states = [{"task_status": "SUCCEEDED"}]
     pointed.fail_once("GET", "/files/video.mp4", 403, "AccessDenied", "The link is invalid or has expired.")
