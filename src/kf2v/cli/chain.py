@@ -213,16 +213,16 @@ def _deliver(
             if not quiet:
                 say(f"part {number} of {len(task_ids)}, task {task_id}")
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            path = destination(directory, f"{number:02}-{task_id}.mp4")
             try:
                 standing = delivery.wait(client, task_id, pace=pace, timeout=left, quiet=quiet)
+                delivery.bring(client, standing, path, quiet=quiet)
             except CommandFailed as failure:
-                if failure.exit in (Exit.INTERRUPTED, Exit.TIMEOUT):
+                if "task_status" not in failure.beside:  # it has not ended so: nothing more can be heard or fetched
                     raise _left(failure, task_ids[number - 1 :]) from failure
                 say(f"part {number} of {len(task_ids)}: {failure.code}: {failure.message}")
                 failures.append(failure)
                 continue
-            path = destination(directory, f"{number:02}-{task_id}.mp4")
-            delivery.bring(client, standing, path, quiet=quiet)
             answers.append(delivery.with_path(standing.answer, path))
             if not as_json:
                 give_path(path)
@@ -235,11 +235,13 @@ def _deliver(
 
 def _left(failure: CommandFailed, task_ids: Sequence[str]) -> CommandFailed:
     """As ``failure``, but of all parts that are not here yet."""
+    why = "" if failure.exit in (Exit.INTERRUPTED, Exit.TIMEOUT) else f"{failure.message.rstrip('.')}; "
     return CommandFailed(
         failure.code,
-        f"tasks {' '.join(task_ids)} continue",
+        f"{why}tasks {' '.join(task_ids)} continue",
         exit=failure.exit,
         fix="kf2v tasks wait TASK_ID, or: kf2v tasks cancel TASK_ID",
+        request_id=failure.request_id,
         beside={"tasks": list(task_ids)},
     )
 

@@ -6,12 +6,15 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TextIO, TypeAlias
 
 import typer
 
 from kf2v.cli.exits import Exit, exit_of_error
 from kf2v.cli.fixes import fix_of
+
+if TYPE_CHECKING:
+    from kf2v.net.dashscope import RemoteError
 
 #: told a phase and how much of the whole is done (0 … 1, None if nobody knows)
 Tell: TypeAlias = Callable[[str, float | None], None]
@@ -38,6 +41,21 @@ class CommandFailed(Exception):
         #: further members of the JSON object, as ``task_id`` and ``task_status`` where there is a task
         self.beside = dict(beside or {})
         super().__init__(f"{code}: {message}")
+
+
+def told(error: "RemoteError", *, then: str = "", beside: Mapping[str, object] | None = None) -> CommandFailed:
+    """``error`` as a command ends with it. ``then`` is how to come back once it is mended."""
+    from kf2v.net.dashscope import TimedOut, Unreachable
+
+    match error:
+        case TimedOut():
+            exit = Exit.TIMEOUT
+        case Unreachable():
+            exit = Exit.NETWORK
+        case _:
+            exit = exit_of_error(error.code, error.status)
+    fix = "; then: ".join(filter(None, (fix_of(error.code), then)))
+    return CommandFailed(error.code, error.message, exit=exit, fix=fix, request_id=error.request_id, beside=beside)
 
 
 Label = Annotated[str | None, typer.Option("--label", help="A name to tell it by.")]

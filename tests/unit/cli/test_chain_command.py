@@ -154,6 +154,19 @@ def test_what_was_fetched_is_told_as_json_although_a_part_failed(kf2v: Kf2v, poi
     assert [task["output"]["video_path"] for task in json.loads(ran.out)["tasks"]] == ["02-task-2.mp4"]
 
 
+def test_a_server_that_is_lost_in_the_middle_leaves_no_part_unnamed(kf2v: Kf2v, pointed: Endpoint, home: Path) -> None:
+    says(pointed, 200, {"tasks": TASKS})
+    stands(pointed, "task-1", "SUCCEEDED")
+    pointed.fail_once("GET", "/api/v1/tasks/task-2", 401, "InvalidApiKey", "Invalid API-key provided.")
+    ran = kf2v("chain", *URLS)
+    assert (ran.code, ran.out) == (3, "01-task-1.mp4\n")
+    assert "InvalidApiKey: Invalid API-key provided; tasks task-2 continue" in ran.err
+    says(pointed, 200, {"tasks": TASKS})
+    pointed.fail_once("GET", "/api/v1/tasks/task-1", 401, "InvalidApiKey", "Invalid API-key provided.")
+    told = json.loads(kf2v("chain", *URLS, "--json", "--quiet").err)
+    assert (told["code"], told["tasks"]) == ("InvalidApiKey", ["task-1", "task-2"])
+
+
 def test_patience_that_ends_names_all_parts_that_go_on(kf2v: Kf2v, pointed: Endpoint) -> None:
     says(pointed, 200, {"tasks": TASKS})
     stands(pointed, "task-1", "RUNNING")

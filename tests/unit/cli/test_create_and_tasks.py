@@ -227,6 +227,18 @@ def test_who_is_asked_on_a_terminal_finds_nothing_of_it_in_the_data(
     assert ("NotConfirmed: task task-1 is still there" in asked) == bool(code)
 
 
+def test_who_hears_no_more_of_a_task_is_told_which_it_was(kf2v: Kf2v, pointed: Endpoint, home: Path) -> None:
+    pointed.fail_once("GET", "/api/v1/tasks/task-1", 401, "InvalidApiKey", "Invalid API-key provided.")
+    told = json.loads(kf2v("tasks", "wait", "task-1", "--json", "--quiet").err)
+    assert (told["code"], told["task_id"]) == ("InvalidApiKey", "task-1")
+    assert told["fix"].endswith("; then: kf2v tasks wait task-1")
+    pointed.states = [{"task_status": "SUCCEEDED"}]
+    pointed.fail_once("GET", "/files/video.mp4", 403, "AccessDenied", "The link is invalid or has expired.")
+    told = json.loads(kf2v("tasks", "wait", "task-1", "--json", "--quiet").err)
+    assert (told["code"], told["task_id"]) == ("AccessDenied", "task-1")
+    assert told["fix"].endswith("kf2v tasks download task-1")
+
+
 def test_a_download_cut_short_leaves_no_file(kf2v: Kf2v, pointed: Endpoint, home: Path) -> None:
     pointed.states = [{"task_status": "SUCCEEDED"}]
     pointed.fail_once("GET", "/files/video.mp4", 403, "AccessDenied", "The link is invalid or has expired.")
