@@ -55,6 +55,19 @@ def test_the_published_document_is_the_written_one(idle_service: Service) -> Non
     assert openapi_document.RENDERED.read_bytes() == reply.body
 
 
+def test_every_tag_is_described_once() -> None:
+    document = openapi_document.source()
+    used = {
+        tag
+        for path in document["paths"].values()
+        for method in METHODS
+        if method in path
+        for tag in path[method]["tags"]
+    }
+    described = [tag["name"] for tag in document["tags"]]
+    assert (sorted(described), len(described)) == (sorted(used), len(used))
+
+
 def test_the_document_knows_every_route_of_the_server(tmp_path: Path) -> None:
     """Looked up inside, because a path that nobody documents cannot be found from outside."""
     documented = openapi_document.source()["paths"].items()

@@ -133,7 +133,6 @@ def _about_tasks(front: Front) -> list[Route]:
     portrait = Portrait(
         store=front.store,
         blobs=front.blobs,
-        clock=front.clock,
         retention=front.retention,
         links=front.links,
         foresight=front.forecast,
@@ -149,7 +148,7 @@ def _about_tasks(front: Front) -> list[Route]:
         portrait=portrait,
     )
     pictures = Pictures(reception=front.reception, tasks=tasks, blobs=front.blobs, portrait=portrait, png_of=_png_of)
-    events = Events(reception=front.reception, journal=front.journal, portrait=portrait)
+    events = Events(reception=front.reception, tasks=tasks, journal=front.journal, portrait=portrait)
     return [*tasks.routes(), *pictures.routes(), *events.routes()]
 
 

@@ -101,8 +101,6 @@ def dispatch(arguments: Sequence[str]) -> int:
         return code if isinstance(code, int) else Exit.OK
     except typer.TyperException as error:
         failed = CommandFailed("Usage", error.format_message(), fix=_help_of(error))
-    except typer.Abort:
-        failed = CommandFailed("NotConfirmed", "aborted")
     except CommandFailed as error:
         failed = error
     complain(failed, as_json="--json" in arguments)

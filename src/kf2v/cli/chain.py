@@ -117,7 +117,8 @@ def order(
     """
     from kf2v.net.dashscope import RemoteError
 
-    again = shlex.join(["kf2v", "chain", "--idempotency-key", key, *body["input"]["frames"]])
+    frames: list[str] = body["input"]["frames"]
+    again = shlex.join(["kf2v", "chain", "--idempotency-key", key, *frames])
     fix = f"to order the rest within 24 hours, with the same options but --loop: {again}"
     made: list[str] = []
     try:
@@ -130,11 +131,12 @@ def order(
                     raise
                 pause = _pause(error)
                 if not made or pause is None or (deadline is not None and time.monotonic() + pause > deadline):
+                    exit = exit_of_error(error.code, error.status)
                     raise CommandFailed(
                         error.code,
                         f"{error.message} {_ordered(made, parts)}",
-                        exit=exit_of_error(error.code, error.status),
-                        fix=fix,
+                        exit=exit,
+                        fix=_reworded(frames[len(made) :]) if exit is Exit.MODERATION else fix,
                         request_id=error.request_id,
                         beside={"tasks": made, "idempotency_key": key},
                     ) from error
@@ -151,6 +153,14 @@ def _ordered(made: Sequence[str], parts: int) -> str:
     if made:
         return f"{len(made)} of {parts} parts are ordered and continue: {' '.join(made)}"
     return "some parts may be ordered: kf2v tasks list"
+
+
+def _reworded(frames: Sequence[str]) -> str:
+    """How to order what moderation does not let pass: under the same key it would be the same prompt again."""
+    from kf2v.wire.ext.chains import LEAST
+
+    order = "create" if len(frames) < LEAST else "chain"
+    return f"to order the rest, with another prompt: {shlex.join(['kf2v', order, *frames])}"
 
 
 def _pause(error: RemoteError) -> float | None:
@@ -197,36 +207,40 @@ def _deliver(
     """Wait for all parts and download those that succeed. Raises CommandFailed for the first that does not."""
     failures: list[CommandFailed] = []
     answers: list[object] = []
-    for number, task_id in enumerate(task_ids, start=1):
-        if not quiet:
-            say(f"part {number} of {len(task_ids)}, task {task_id}")
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        try:
-            standing = delivery.wait(client, task_id, pace=pace, timeout=left, quiet=quiet)
-        except CommandFailed as failure:
-            if failure.exit in (Exit.INTERRUPTED, Exit.TIMEOUT):
-                raise _left(failure, task_ids[number - 1 :]) from failure
-            say(f"part {number} of {len(task_ids)}: {failure.code}: {failure.message}")
-            failures.append(failure)
-            continue
-        path = destination(directory, f"{number:02}-{task_id}.mp4")
-        delivery.bring(client, standing, path, quiet=quiet)
-        answers.append(delivery.with_path(standing.answer, path))
-        if not as_json:
-            give_path(path)
-    if failures:
-        raise failures[0]
-    if as_json:
-        give_json({"tasks": answers})
+    try:
+        for number, task_id in enumerate(task_ids, start=1):
+            if not quiet:
+                say(f"part {number} of {len(task_ids)}, task {task_id}")
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            path = destination(directory, f"{number:02}-{task_id}.mp4")
+            try:
+                standing = delivery.wait(client, task_id, pace=pace, timeout=left, quiet=quiet)
+                delivery.bring(client, standing, path, quiet=quiet)
+            except CommandFailed as failure:
+                if "task_status" not in failure.beside:  # it has not ended so: nothing more can be heard or fetched
+                    raise _left(failure, task_ids[number - 1 :]) from failure
+                say(f"part {number} of {len(task_ids)}: {failure.code}: {failure.message}")
+                failures.append(failure)
+                continue
+            answers.append(delivery.with_path(standing.answer, path))
+            if not as_json:
+                give_path(path)
+        if failures:
+            raise failures[0]
+    finally:
+        if as_json and answers:  # what is here is told, whatever became of the rest
+            give_json({"tasks": answers})
 
 
 def _left(failure: CommandFailed, task_ids: Sequence[str]) -> CommandFailed:
     """As ``failure``, but of all parts that are not here yet."""
+    why = "" if failure.exit in (Exit.INTERRUPTED, Exit.TIMEOUT) else f"{failure.message.rstrip('.')}; "
     return CommandFailed(
         failure.code,
-        f"tasks {' '.join(task_ids)} continue",
+        f"{why}tasks {' '.join(task_ids)} continue",
         exit=failure.exit,
         fix="kf2v tasks wait TASK_ID, or: kf2v tasks cancel TASK_ID",
+        request_id=failure.request_id,
         beside={"tasks": list(task_ids)},
     )
 

@@ -19,11 +19,10 @@ from urllib.parse import quote, urlsplit
 import typer
 
 from kf2v.cli.config import DataDir, read_settings
-from kf2v.cli.exits import Exit, exit_of_error
-from kf2v.cli.terminal import CommandFailed
+from kf2v.cli.terminal import CommandFailed, told
 
 if TYPE_CHECKING:
-    from kf2v.net.dashscope import DashScope, RemoteError
+    from kf2v.net.dashscope import DashScope
     from kf2v.settings import Settings
 
 API = "/api/v1"
@@ -130,20 +129,7 @@ def connected(target: Target) -> Generator[DashScope]:
         with DashScope(target.base_url, target.api_key) as client:
             yield client
     except RemoteError as error:
-        raise _told(error) from error
-
-
-def _told(error: RemoteError) -> CommandFailed:
-    from kf2v.net.dashscope import TimedOut, Unreachable
-
-    match error:
-        case TimedOut():
-            exit = Exit.TIMEOUT
-        case Unreachable():
-            exit = Exit.NETWORK
-        case _:
-            exit = exit_of_error(error.code, error.status)
-    return CommandFailed(error.code, error.message, exit=exit, request_id=error.request_id)
+        raise told(error) from error
 
 
 def _given_url(flag: str | None, environment: Mapping[str, str]) -> str | None:

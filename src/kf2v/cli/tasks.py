@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +17,9 @@ from kf2v.cli.destination import destination, whole_file
 from kf2v.cli.help import help_alone
 from kf2v.cli.target import Server, asking, connected, segment
 from kf2v.cli.terminal import Yes, confirm, give, give_json, give_path, give_table, say
+
+if TYPE_CHECKING:
+    from kf2v.net.dashscope import DashScope
 
 app = typer.Typer(
     help="List, inspect, follow, await, download, cancel, keep and delete tasks.",
@@ -121,12 +125,13 @@ def frame(
         Path | None,
         typer.Option("--output", "-o", help="The PNG file, or a directory for it [default: <task id>-FRAME.png]."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Download one frame of a finished video, without loss, and print the path. Of a kf2v server only."""
     path = destination(output, f"{task_id}-{number}.png")
-    with server.connected() as client, whole_file(path) as part:
+    with _about(task_id, server) as client, whole_file(path) as part:
         part.write_bytes(client.own("GET", f"{_own(task_id)}/frames/{segment(number)}.png"))
-    give_path(path)
+    give_json({"task_id": task_id, "frame_path": str(path)}) if as_json else give_path(path)
 
 
 @app.command()
@@ -138,7 +143,7 @@ def cancel(
     as_json: AsJson = False,
 ) -> None:
     """Call off a task that is still PENDING, with --running any that has not ended, and print its id."""
-    with server.connected() as client:
+    with _about(task_id, server) as client:
         if running:
             request_id = client.own_object("POST", f"{_own(task_id)}/cancel").get("request_id", "")
         else:
@@ -154,7 +159,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Print all that a kf2v server knows of a task: how far it is, who is at it, what happened to it."""
-    with server.connected() as client:
+    with _about(task_id, server) as client:
         answer = client.own_object("GET", _own(task_id))
     if as_json:
         give_json(answer)
@@ -174,7 +179,7 @@ def watch(
     as_json: AsJson = False,
 ) -> None:
     """Print what happens to all tasks of the account, or to one until it has ended, line by line. Ctrl-C ends it."""
-    with server.connected() as client:
+    with _about(task_id, server) as client:
         for kind, told in following.follow(client, task_id):
             if as_json:
                 give_json({"event": kind, **told})
@@ -191,7 +196,7 @@ def keep(
     as_json: AsJson = False,
 ) -> None:
     """Keep a task and its video beyond the usual time, and print its id. Of a kf2v server only."""
-    with server.connected() as client:
+    with _about(task_id, server) as client:
         answer = client.own_object("POST", f"{_own(task_id)}/keep", json={"kept": not no_longer})
     give_json(answer) if as_json else give(task_id)
 
@@ -207,7 +212,7 @@ def delete(
     """Forget a task that has ended, and all its files, now; print its id. Asks first on a terminal. Of a kf2v server
     only."""
     confirm(f"Delete task {task_id} and its video?", f"task {task_id} is still there", yes=yes)
-    with server.connected() as client:
+    with _about(task_id, server) as client:
         answer = client.own_object("DELETE", _own(task_id))
     give_json(answer) if as_json else give(task_id)
 
@@ -216,6 +221,25 @@ def _give_members(told: Mapping[str, Any]) -> None:
     """One a line; what is no text as JSON has it."""
     for name, value in told.items():
         give(f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+
+
+@contextmanager
+def _about(task_id: str | None, server: Server) -> Generator[DashScope]:
+    """A client of ``server``. A task that is not there ends a command as it does where the vendor's API is asked.
+
+    Not everything that is not found is the task: it may be a frame of it, or kf2v's own surface itself.
+    """
+    from kf2v.net.dashscope import Refused
+
+    with server.connected() as client:
+        try:
+            yield client
+        except Refused as error:
+            if task_id is not None and error.code == "NotFound":
+                standing = client.get(task_id)
+                if standing.status == "UNKNOWN":
+                    delivery.succeeded(standing)
+            raise
 
 
 def _own(task_id: str) -> str:

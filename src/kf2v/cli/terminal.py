@@ -6,12 +6,15 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TextIO, TypeAlias
 
 import typer
 
 from kf2v.cli.exits import Exit, exit_of_error
 from kf2v.cli.fixes import fix_of
+
+if TYPE_CHECKING:
+    from kf2v.net.dashscope import RemoteError
 
 #: told a phase and how much of the whole is done (0 … 1, None if nobody knows)
 Tell: TypeAlias = Callable[[str, float | None], None]
@@ -40,14 +43,42 @@ class CommandFailed(Exception):
         super().__init__(f"{code}: {message}")
 
 
+def told(error: "RemoteError", *, then: str = "", beside: Mapping[str, object] | None = None) -> CommandFailed:
+    """``error`` as a command ends with it. ``then`` is how to come back once it is mended."""
+    from kf2v.net.dashscope import TimedOut, Unreachable
+
+    match error:
+        case TimedOut():
+            exit = Exit.TIMEOUT
+        case Unreachable():
+            exit = Exit.NETWORK
+        case _:
+            exit = exit_of_error(error.code, error.status)
+    fix = "; then: ".join(filter(None, (fix_of(error.code), then)))
+    return CommandFailed(error.code, error.message, exit=exit, fix=fix, request_id=error.request_id, beside=beside)
+
+
 Label = Annotated[str | None, typer.Option("--label", help="A name to tell it by.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 def confirm(question: str, otherwise: str, *, yes: bool) -> None:
     """Ask on a terminal, unless it was said beforehand. Raises CommandFailed, saying how it is ``otherwise``."""
-    if not yes and sys.stdin.isatty() and not typer.confirm(question, err=True):
+    if not yes and sys.stdin.isatty() and not _agreed(question):
         raise CommandFailed("NotConfirmed", otherwise, fix="")
+
+
+def _agreed(question: str) -> bool:
+    """Asked and answered beside stdout, which is for data even where somebody is asked."""
+    sys.stderr.write(f"{printable(question)} [y/N]: ")
+    sys.stderr.flush()
+    try:
+        answer = sys.stdin.readline()
+    except KeyboardInterrupt:
+        answer = ""
+    if not answer.endswith("\n"):
+        say("")
+    return answer.strip().lower() in ("y", "yes")
 
 
 @contextmanager

@@ -23,6 +23,16 @@ class Forecast:
         runs = await self._store.runs(engine, resolution)
         return median(runs) / SECOND if runs else None
 
+    async def end_seconds(self, task: Task) -> float | None:
+        """Until ``task`` ends; None if it has, nobody works, or too little is known."""
+        run = None if task.state.final else await self.run_seconds(task.job.engine, task.job.resolution)
+        if run is None:
+            return None
+        if task.state is State.RUNNING:
+            return self._left(task, run)
+        wait = await self.wait_seconds(task)
+        return None if wait is None else wait + run
+
     async def wait_seconds(self, task: Task) -> float | None:
         """Until ``task`` starts; None if it does not wait, nobody works, or too little is known."""
         ahead = await self._store.place(task.id)
@@ -51,5 +61,10 @@ class Forecast:
         return free_in[ahead % workers] + ahead // workers * run
 
     def _left(self, task: Task, run: float) -> float:
+        """By what it says of itself: mostly by the usual pace at first, by its own towards the end, which comes to this
+        share of the usual time. By the clock where it says nothing.
+        """
         assert task.scheduled_at is not None
+        if task.progress:
+            return run * (1 - task.progress)
         return min(run, max(0.0, run - (self._clock.now() - task.scheduled_at) / SECOND))

@@ -89,7 +89,7 @@ def test_what_is_refused_for_now_in_the_middle_goes_on_under_the_same_key(kf2v: 
 @pytest.mark.parametrize(
     ("status", "code", "headers", "exit"),
     [
-        (400, "DataInspectionFailed", {}, 10),
+        (400, "Arrearage", {}, 4),
         (429, "Throttling.AllocationQuota", {"Retry-After": "80000"}, 4),
     ],
 )
@@ -104,6 +104,18 @@ def test_what_is_refused_for_good_in_the_middle_names_what_is_ordered_and_how_to
     refused(pointed, status, code, TASKS[:1], **headers)
     told = json.loads(kf2v("chain", *URLS, "--idempotency-key", "my film", "--json").err)
     assert (told["code"], told["tasks"], told["idempotency_key"]) == (code, ["task-1"], "my film")
+
+
+@pytest.mark.parametrize(("parts", "order"), [(2, "create"), (3, "chain")])
+def test_what_moderation_refuses_in_the_middle_is_ordered_in_other_words(
+    kf2v: Kf2v, pointed: Endpoint, parts: int, order: str
+) -> None:
+    frames = [f"https://h.example/{number}.png" for number in range(parts + 1)]
+    refused(pointed, 400, "DataInspectionFailed", TASKS[:1])
+    ran = kf2v("chain", *frames)
+    assert ran.code == 10
+    assert f"1 of {parts} parts are ordered and continue: task-1" in ran.err
+    assert f"with another prompt: kf2v {order} {' '.join(frames[1:])}\n" in ran.err
 
 
 def test_what_is_refused_at_once_is_refused_as_anywhere(kf2v: Kf2v, pointed: Endpoint) -> None:
@@ -131,6 +143,28 @@ def test_one_part_that_fails_keeps_no_other_from_being_fetched(kf2v: Kf2v, point
     assert (ran.code, ran.out) == (8, "02-task-2.mp4\n")
     assert "part 1 of 2: InternalError: It broke." in ran.err
     assert (home / "02-task-2.mp4").exists()
+
+
+def test_what_was_fetched_is_told_as_json_although_a_part_failed(kf2v: Kf2v, pointed: Endpoint, home: Path) -> None:
+    says(pointed, 200, {"tasks": TASKS})
+    stands(pointed, "task-1", "FAILED", code="InternalError", message="It broke.")
+    stands(pointed, "task-2", "SUCCEEDED")
+    ran = kf2v("chain", *URLS, "--json", "--quiet")
+    assert (ran.code, json.loads(ran.err.splitlines()[-1])["task_id"]) == (8, "task-1")
+    assert [task["output"]["video_path"] for task in json.loads(ran.out)["tasks"]] == ["02-task-2.mp4"]
+
+
+def test_a_server_that_is_lost_in_the_middle_leaves_no_part_unnamed(kf2v: Kf2v, pointed: Endpoint, home: Path) -> None:
+    says(pointed, 200, {"tasks": TASKS})
+    stands(pointed, "task-1", "SUCCEEDED")
+    pointed.fail_once("GET", "/api/v1/tasks/task-2", 401, "InvalidApiKey", "Invalid API-key provided.")
+    ran = kf2v("chain", *URLS)
+    assert (ran.code, ran.out) == (3, "01-task-1.mp4\n")
+    assert "InvalidApiKey: Invalid API-key provided; tasks task-2 continue" in ran.err
+    says(pointed, 200, {"tasks": TASKS})
+    pointed.fail_once("GET", "/api/v1/tasks/task-1", 401, "InvalidApiKey", "Invalid API-key provided.")
+    told = json.loads(kf2v("chain", *URLS, "--json", "--quiet").err)
+    assert (told["code"], told["tasks"]) == ("InvalidApiKey", ["task-1", "task-2"])
 
 
 def test_patience_that_ends_names_all_parts_that_go_on(kf2v: Kf2v, pointed: Endpoint) -> None:

@@ -177,7 +177,7 @@ def _hearing_ctrl_c() -> None:
 
 def test_ctrl_c_detaches_and_says_how_to_come_back(pointed: Endpoint) -> None:
     pointed.states = [{"task_status": "RUNNING"}]
-    command = [sys.executable, "-m", "kf2v", "tasks", "wait", "task-1"]
+    command = [sys.executable, "-m", "kf2v", "tasks", "wait", "task-1", "--json"]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, stderr=pipe, stdout=pipe, text=True, preexec_fn=_hearing_ctrl_c) as waiting:
         assert waiting.stderr is not None
@@ -185,8 +185,9 @@ def test_ctrl_c_detaches_and_says_how_to_come_back(pointed: Endpoint) -> None:
         os.kill(waiting.pid, signal.SIGINT)
         out, err = waiting.communicate(timeout=30)
     assert (waiting.returncode, out) == (130, "")
-    assert "task task-1 continues" in err
-    assert "kf2v tasks cancel task-1" in err
+    told = json.loads(err)
+    assert (told["task_id"], told["message"]) == ("task-1", "task task-1 continues")
+    assert "kf2v tasks cancel task-1" in told["fix"]
     assert not pointed.of("POST", "/cancel")
 
 
@@ -204,6 +205,38 @@ def test_on_a_terminal_progress_is_drawn_and_stdout_stays_clean(pointed: Endpoin
     assert (waiting.returncode, out) == (0, "task-1.mp4\n")
     assert b"\x1b[" in drawn
     assert b"task-1.mp4: " in drawn
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "out"), [(b"y\n", 0, "task-1\n"), (b"YES\n", 0, "task-1\n"), (b"\n", 7, ""), (b"\x04", 7, "")]
+)
+def test_who_is_asked_on_a_terminal_finds_nothing_of_it_in_the_data(
+    pointed: Endpoint, home: Path, typed: bytes, code: int, out: str
+) -> None:
+    pointed.instead["DELETE", "/kf2v/v1/tasks/task-1"] = [Answer(200, b'{"request_id": "r"}')]
+    keyboard, terminal = pty.openpty()
+    command = [sys.executable, "-m", "kf2v", "tasks", "delete", "task-1"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=terminal, stdout=pipe, stderr=pipe, text=True) as asking:
+        os.close(terminal)
+        os.write(keyboard, typed)
+        told, asked = asking.communicate(timeout=30)
+    os.close(keyboard)
+    assert (asking.returncode, told) == (code, out)
+    assert asked.startswith("Delete task task-1 and its video? [y/N]: ")
+    assert ("NotConfirmed: task task-1 is still there" in asked) == bool(code)
+
+
+def test_who_hears_no_more_of_a_task_is_told_which_it_was(kf2v: Kf2v, pointed: Endpoint, home: Path) -> None:
+    pointed.fail_once("GET", "/api/v1/tasks/task-1", 401, "InvalidApiKey", "Invalid API-key provided.")
+    told = json.loads(kf2v("tasks", "wait", "task-1", "--json", "--quiet").err)
+    assert (told["code"], told["task_id"]) == ("InvalidApiKey", "task-1")
+    assert told["fix"].endswith("; then: kf2v tasks wait task-1")
+    pointed.states = [{"task_status": "SUCCEEDED"}]
+    pointed.fail_once("GET", "/files/video.mp4", 403, "AccessDenied", "The link is invalid or has expired.")
+    told = json.loads(kf2v("tasks", "wait", "task-1", "--json", "--quiet").err)
+    assert (told["code"], told["task_id"]) == ("AccessDenied", "task-1")
+    assert told["fix"].endswith("kf2v tasks download task-1")
 
 
 def test_a_download_cut_short_leaves_no_file(kf2v: Kf2v, pointed: Endpoint, home: Path) -> None:

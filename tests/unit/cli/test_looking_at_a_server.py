@@ -134,6 +134,21 @@ def test_a_frame_of_a_video_is_fetched_whole_or_not_at_all(kf2v: Kf2v, pointed: 
     assert sorted(file.name for file in home.iterdir()) == ["task-1-last.png"]
 
 
+def test_where_a_frame_went_is_told_as_json_too(kf2v: Kf2v, pointed: Endpoint) -> None:
+    pointed.instead["GET", "/kf2v/v1/tasks/task-1/frames/7.png"] = [Answer(200, b"a picture", type="image/png")]
+    ran = kf2v("tasks", "frame", "task-1", "7", "--json")
+    assert json.loads(ran.out) == {"task_id": "task-1", "frame_path": "task-1-7.png"}
+
+
+@pytest.mark.parametrize(
+    "words", [["show"], ["frame"], ["watch"], ["keep"], ["delete", "--yes"], ["cancel", "--running"], ["get"]]
+)
+def test_a_task_that_is_not_there_ends_every_command_alike(kf2v: Kf2v, pointed: Endpoint, words: list[str]) -> None:
+    ran = kf2v("tasks", *words, "task-2")
+    assert (ran.code, ran.out) == (9, "")
+    assert "TaskUnknown" in ran.err
+
+
 def test_a_loop_is_ordered_with_one_frame_that_is_uploaded_once(
     kf2v: Kf2v, pointed: Endpoint, frames: tuple[Path, Path]
 ) -> None:

@@ -18,7 +18,9 @@ TASKS = "/kf2v/v1/tasks"
 
 
 def heard(house: House, query: str = "", *, meanwhile: Any = None, **request: Any) -> list[tuple[str, dict[str, Any]]]:
-    """All that a client hears until the journal is closed, which is when ``meanwhile`` is done."""
+    """All that a client hears until the journal is closed, which is when ``meanwhile`` is done. ``key`` None: without
+    one.
+    """
 
     async def listen() -> httpx2.Response:
         key = request.get("key", house.key)
@@ -127,6 +129,20 @@ def test_one_task_can_be_listened_to_alone(house: House) -> None:
     assert one != other
 
 
+def test_nobody_waits_for_news_of_a_task_that_is_not_there(house: House) -> None:
+    task_id = house.created()
+    for key, asked in ((house.key, "nope"), (house.other_key, task_id)):
+        assert house.call("GET", f"{EVENTS}?task_id={asked}", key=key).json()["code"] == "NotFound"
+
+
+def test_who_comes_back_for_a_task_hears_that_it_is_forgotten(house: House) -> None:
+    task_id = house.created()
+    house.call("POST", f"{TASKS}/{task_id}/cancel")
+    house.call("DELETE", f"{TASKS}/{task_id}")
+    told = heard(house, f"?task_id={task_id}&last_event_id={house.front.journal.name(2)}")
+    assert told == [("deleted", {"task_id": task_id})]
+
+
 def test_a_stream_ends_when_its_key_does(house: House) -> None:
     rights = Rights(scopes=frozenset({str(Scope.READ)}))
     key = house.run(house.front.keys.ensure("sk-soon-gone", "mine", rights))
@@ -137,6 +153,15 @@ def test_a_stream_ends_when_its_key_does(house: House) -> None:
         await house.front.desk.stop(task_id)
 
     assert [kind for kind, _ in heard(house, key="sk-soon-gone", meanwhile=revoke)] == ["hello"]
+
+
+def test_who_can_send_no_headers_shows_a_temporary_key_in_the_address(house: House) -> None:
+    house.created()
+    token = house.call("POST", "/api/v1/tokens?expire_in_seconds=60").json()["token"]
+    asked = f"?token={token}&last_event_id={house.front.journal.name(0)}"
+    assert [kind for kind, _ in heard(house, asked, key=None)] == ["task"]
+    for wrong in (house.key, "st-nobodys", "st-\N{CJK UNIFIED IDEOGRAPH-4E2D}"):
+        assert house.call("GET", f"{EVENTS}?token={wrong}", key=None).json()["code"] == "InvalidApiKey"
 
 
 def test_a_head_has_no_stream(house: House) -> None:
@@ -163,8 +188,34 @@ async def test_silence_is_broken_by_a_comment_and_a_client_that_leaves_is_let_go
         if len(sent) == 4:
             leave.set()
 
-    await asyncio.wait_for(Stream(nothing(), 0.001)({"type": "http", "method": "GET"}, receive, send), 20)
+    async def still_may() -> bool:
+        return True
+
+    stream = Stream(nothing(), 0.001, still_may)
+    await asyncio.wait_for(stream({"type": "http", "method": "GET"}, receive, send), 20)
     assert sent[1:4] == [b": still here\n\n"] * 3
+
+
+@pytest.mark.anyio
+async def test_a_silent_stream_ends_too_when_its_key_does() -> None:
+    async def nothing() -> Any:
+        await asyncio.Event().wait()
+        yield ServerSentEvent("never")
+
+    sent: list[bytes] = []
+
+    async def receive() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message.get("body", b""))
+
+    async def still_may() -> bool:
+        return len(sent) < 3
+
+    stream = Stream(nothing(), 0.001, still_may)
+    await asyncio.wait_for(stream({"type": "http", "method": "GET"}, receive, send), 20)
+    assert sent == [b"", b": still here\n\n", b": still here\n\n", b""]
 
 
 @pytest.fixture

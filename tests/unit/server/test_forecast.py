@@ -137,6 +137,30 @@ def test_one_that_runs_longer_than_usual_may_end_any_moment(yard: Yard) -> None:
     assert yard.wait(yard.order()) == 0.0
 
 
+@pytest.mark.parametrize(("seconds", "progress", "left"), [(9, 0.3, 7.0), (1, 0.9, 1.0)])
+def test_what_waits_is_foretold_by_how_far_what_runs_is(yard: Yard, seconds: int, progress: float, left: float) -> None:
+    yard.make(10)
+    running = yard.order()
+    task_id, attempt = yard.start()
+    yard.clock.advance(seconds * SECOND)
+    yard.run(yard.store.renew(task_id, attempt, until=yard.clock.now() + 10**9, phase="render", progress=progress))
+    as_it_is = yard.run(yard.store.get(running.id))
+    assert as_it_is is not None
+    assert yard.run(yard.forecast.end_seconds(as_it_is)) == pytest.approx(left)
+    waiting = yard.order()
+    assert yard.wait(waiting) == pytest.approx(left)
+    assert yard.run(yard.forecast.end_seconds(waiting)) == pytest.approx(left + 10)
+
+
+def test_what_has_ended_is_not_foretold_to_end(yard: Yard) -> None:
+    yard.make(10)
+    task = yard.order()
+    assert yard.run(yard.store.cancel(task.id, now=yard.clock.now()))
+    canceled = yard.run(yard.store.get(task.id))
+    assert canceled is not None
+    assert yard.run(yard.forecast.end_seconds(canceled)) is None
+
+
 def test_what_runs_or_has_ended_waits_for_nothing(yard: Yard) -> None:
     yard.make(10)
     task = yard.order()

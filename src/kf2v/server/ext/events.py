@@ -5,7 +5,7 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 import msgspec
 from sse_starlette.event import ServerSentEvent
@@ -15,6 +15,7 @@ from kf2v.admission import keys
 from kf2v.errors import ApiError
 from kf2v.server.exchange import ClientGone, Exchange, Reply
 from kf2v.server.ext.portrait import Portrait
+from kf2v.server.ext.tasks import OwnTasks
 from kf2v.server.journal import Gap, Journal
 from kf2v.server.reception import Reception
 from kf2v.server.routes import EXT
@@ -32,9 +33,16 @@ class Events:
     """One stream per client, for all tasks of its account or one of them."""
 
     def __init__(
-        self, *, reception: Reception, journal: Journal, portrait: Portrait, heartbeat: float = HEARTBEAT
+        self,
+        *,
+        reception: Reception,
+        tasks: OwnTasks,
+        journal: Journal,
+        portrait: Portrait,
+        heartbeat: float = HEARTBEAT,
     ) -> None:
         self._reception = reception
+        self._tasks = tasks
         self._journal = journal
         self._portrait = portrait
         self._heartbeat = heartbeat
@@ -43,6 +51,7 @@ class Events:
         return [Route("GET", f"{EXT}/events", self)]
 
     async def __call__(self, exchange: Exchange) -> Reply:
+        """Raises NotFound for a task that is not there to begin with."""
         query = exchange.query()
         authorization, token = exchange.header(b"authorization"), query.get("token", "")
         if token.startswith("st-") and authorization is None:
@@ -50,11 +59,14 @@ class Events:
             authorization = f"Bearer {token}"
         caller = await self._reception.caller(exchange, keys.Scope.READ, authorization=authorization)
         after = exchange.header(b"last-event-id") or query.get("last_event_id") or None
-        told = self._told(exchange, authorization, caller.account, query.get("task_id") or None, after)
-        return Stream(told, self._heartbeat)
+        task_id = query.get("task_id") or None
+        if task_id is not None and after is None:  # who was here before may have to hear that it is forgotten
+            await self._tasks.known(task_id, caller)
+        told = self._told(exchange, caller.account, task_id, after)
+        return Stream(told, self._heartbeat, lambda: self._still_may(exchange, authorization))
 
     async def _told(
-        self, exchange: Exchange, authorization: str | None, account: str, task_id: str | None, after: str | None
+        self, exchange: Exchange, account: str, task_id: str | None, after: str | None
     ) -> AsyncGenerator[ServerSentEvent]:
         here = self._journal.name(self._journal.last(account))
         entries = self._journal.read(account, after=after or here)  # not from when the first word is out
@@ -63,8 +75,6 @@ class Events:
             yield _event("hello", here, {"last_event_id": here})
         async with contextlib.aclosing(entries):
             async for entry in entries:
-                if not await self._still_may(exchange, authorization):
-                    return
                 name = self._journal.name(entry.number)
                 if isinstance(entry, Gap):
                     yield _event("resync", name, {"last_event_id": name})
@@ -77,7 +87,7 @@ class Events:
                     yield _event("task", name, await self._portrait.brief(entry.task, exchange, quick=behind))
 
     async def _still_may(self, exchange: Exchange, authorization: str | None) -> bool:
-        """Whether the key that a stream began with is still good: streams go on for days."""
+        """Whether the key that a stream began with is still good: streams go on for days, and silent ones too."""
         try:
             await self._reception.caller(exchange, keys.Scope.READ, authorization=authorization)
         except ApiError:
@@ -90,11 +100,16 @@ def _event(kind: str, name: str, members: dict[str, object]) -> ServerSentEvent:
 
 
 class Stream:
-    """Events as an answer that goes on. An ASGI application; ends with them, or when the client has gone."""
+    """Events as an answer that goes on. An ASGI application; ends with them, or when the client has gone or may hear
+    no more.
+    """
 
-    def __init__(self, events: AsyncGenerator[ServerSentEvent], heartbeat: float) -> None:
+    def __init__(
+        self, events: AsyncGenerator[ServerSentEvent], heartbeat: float, still_may: Callable[[], Awaitable[bool]]
+    ) -> None:
         self._events = events
         self._heartbeat = heartbeat
+        self._still_may = still_may
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [
@@ -117,7 +132,7 @@ class Stream:
                 event: ServerSentEvent | None = ServerSentEvent(comment="still here", sep="\n")
                 if coming.done():
                     event, coming = coming.result(), None
-                if event is None:
+                if event is None or not await self._still_may():
                     return
                 await send({"type": "http.response.body", "body": event.encode(), "more_body": True})
         finally:

@@ -4,7 +4,6 @@ import asyncio
 from typing import Protocol
 
 from kf2v.blobs import Blobs
-from kf2v.clock import SECOND, Clock
 from kf2v.server.exchange import Exchange
 from kf2v.server.routes import EXT
 from kf2v.server.v1.files import VideoLinks
@@ -15,11 +14,11 @@ from kf2v.wire.ext import tasks as wire
 
 
 class Foresight(Protocol):
-    """Guesses how long things take, from how long they took; in seconds, None where there is nothing to go by."""
+    """Guesses how long things take, from how long they took."""
 
-    async def run_seconds(self, engine: str, resolution: str) -> float | None: ...
-
-    async def wait_seconds(self, task: Task) -> float | None: ...
+    async def end_seconds(self, task: Task) -> float | None:
+        """Until ``task`` ends; None where there is nothing to go by, or it has."""
+        ...
 
 
 class Portrait:
@@ -30,14 +29,12 @@ class Portrait:
         *,
         store: Store,
         blobs: Blobs,
-        clock: Clock,
         retention: Retention,
         links: VideoLinks,
         foresight: Foresight,
     ) -> None:
         self._store = store
         self._blobs = blobs
-        self._clock = clock
         self._retention = retention
         self._links = links
         self._foresight = foresight
@@ -69,23 +66,11 @@ class Portrait:
         base = f"{EXT}/tasks/{task.id}/previews"
         return wire.Surroundings(
             position=await self._store.place(task.id) if task.state.waiting else None,
-            eta=await self._eta(task),
+            eta=await self._foresight.end_seconds(task),
             expires_at=self._retention.expires_at(task),
             video_url=self._links.url(task, exchange),
             previews=tuple(f"{base}/{n}.jpg" for n in range(shown)) if running else None,
         )
-
-    async def _eta(self, task: Task) -> float | None:
-        if task.state.final:
-            return None
-        run = await self._foresight.run_seconds(task.job.engine, task.job.resolution)
-        if run is None:
-            return None
-        if task.state is State.RUNNING:
-            since = (self._clock.now() - (task.scheduled_at or self._clock.now())) / SECOND
-            return max(0.0, min(run, max(run - since, run * (1 - task.progress))))
-        wait = await self._foresight.wait_seconds(task)
-        return None if wait is None else wait + run
 
 
 def _numbers(key: str) -> tuple[int, int] | None:

@@ -112,7 +112,10 @@ class OwnTasks:
 
     async def visible(self, exchange: Exchange, caller: Caller) -> Task:
         """The task that the path names. Raises NotFound unless it is there and the caller's."""
-        task_id = exchange.parts["task_id"]
+        return await self.known(exchange.parts["task_id"], caller)
+
+    async def known(self, task_id: str, caller: Caller) -> Task:
+        """The task of that id. Raises NotFound unless it is there and the caller's."""
         task = await self._store.get(task_id)
         if task is None or task.account != caller.account or self._retention.forgotten(task, self._clock.now()):
             raise _unknown(task_id)
