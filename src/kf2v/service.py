@@ -44,6 +44,9 @@ log = structlog.get_logger(__name__)
 
 #: seconds that requests under way get at least to be answered, however much of the drain the work took
 LAST_ANSWERS = 3.0
+#: seconds within which a signal is the one before once more: ``timeout`` and ``uv run`` pass on what a terminal or
+#: their own call has sent to the whole process group already
+ECHO = 0.2
 
 
 class _Ending:
@@ -55,11 +58,11 @@ class _Ending:
         self._since = 0.0
 
     def signal(self) -> None:
-        if self.asked.is_set():
-            self.hurried.set()
-        else:
+        if not self.asked.is_set():
             self._since = time.monotonic()
             self.asked.set()
+        elif time.monotonic() - self._since > ECHO:
+            self.hurried.set()
 
     def left_of(self, seconds: float) -> float:
         """What is left of so many seconds since it was asked for."""
