@@ -158,7 +158,7 @@ def _rehearsal(settings: Settings) -> "Rehearsal":
     return build_rehearsal(settings)
 
 
-def _png_of(path: Path, number: int) -> bytes:
+def _png_of(path: Path, number: int | None) -> bytes:
     from kf2v.video.png import png_of
 
     return png_of(path, number)

@@ -163,16 +163,19 @@ def read_frames(path: Path) -> Iterator[Frame]:
             yield _rgb(picture, reformatter)
 
 
-def frame(path: Path, number: int) -> Frame:
-    """The frame of that number, from 0, of the video at ``path``: the same as ``read_frames`` has there.
+def frame(path: Path, number: int | None) -> Frame:
+    """The frame of that number, from 0, or the last, of the video at ``path``: the same as ``read_frames`` has there.
 
     Raises IndexError if there is none, and otherwise like ``read_frames``.
     """
     with av.open(path) as container:
         container.streams.video[0].codec_context.thread_type = ThreadType.FRAME
+        picture = None
         for index, picture in enumerate(container.decode(video=0)):
             if index == number:
                 return _rgb(picture, VideoReformatter())
+        if picture is not None and number is None:
+            return _rgb(picture, VideoReformatter())
     raise IndexError(number)
 
 

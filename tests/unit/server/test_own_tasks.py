@@ -34,9 +34,9 @@ def beat(house: House, task_id: str, attempt: int, *, phase: str, progress: floa
     assert house.run(house.front.desk.renew(task_id, attempt, phase=phase, progress=progress, notes=notes))
 
 
-def film_of(tmp_path: Path) -> bytes:
+def film_of(tmp_path: Path, *, count: int = 150) -> bytes:
     size, path = Size(width=160, height=96), tmp_path / "film.mp4"
-    mp4.write(path, clip_of([landscape(size, shift=n) for n in range(150)], size=size, count=150))
+    mp4.write(path, clip_of([landscape(size, shift=n) for n in range(count)], size=size, count=count))
     return path.read_bytes()
 
 
@@ -311,11 +311,27 @@ def test_a_frame_is_the_one_that_a_player_shows(house: House, tmp_path: Path) ->
     assert house.call("GET", f"{TASKS}/{task_id}/frames/last.png", headers=known).status_code == 304
 
 
-@pytest.mark.parametrize("name", ["150", "-1", "one", "1.0", "9" * 50, "%31%32%33%34", "²"])
+@pytest.mark.parametrize("name", ["-1", "one", "1.0", "9" * 50, "²"])
 def test_a_frame_that_no_video_has_is_404(house: House, name: str) -> None:
     task_id = house.created()
     house.finish(task_id)
-    assert "0 to 149" in refused(house.call("GET", f"{TASKS}/{task_id}/frames/{name}.png"), 404, "NotFound")
+    assert "a number from 0" in refused(house.call("GET", f"{TASKS}/{task_id}/frames/{name}.png"), 404, "NotFound")
+
+
+@pytest.mark.parametrize("name", ["150", "%31%32%33%34", "9" * 9])
+def test_a_frame_behind_the_last_one_is_404(house: House, tmp_path: Path, name: str) -> None:
+    task_id = house.created()
+    house.finish(task_id, data=film_of(tmp_path))
+    assert "no frame" in refused(house.call("GET", f"{TASKS}/{task_id}/frames/{name}.png"), 404, "NotFound")
+
+
+def test_the_last_frame_of_a_video_from_elsewhere_is_its_last_one(house: House, tmp_path: Path) -> None:
+    task_id = house.created()
+    house.finish(task_id, data=film_of(tmp_path, count=81))
+    *_, last = mp4.read_frames(tmp_path / "film.mp4")
+    (tmp_path / "frame.png").write_bytes(house.call("GET", f"{TASKS}/{task_id}/frames/last.png").content)
+    with Image.open(tmp_path / "frame.png") as picture:
+        assert np.array_equal(np.asarray(picture), last)
 
 
 def test_a_frame_of_a_video_that_is_not_there_is_404(house: House) -> None:

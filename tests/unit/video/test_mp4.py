@@ -133,6 +133,7 @@ def test_a_single_frame_is_the_one_that_reading_all_of_them_gives(film: Path) ->
     frames = list(mp4.read_frames(film))
     for number in (0, 1, 75, 149):
         assert np.array_equal(mp4.frame(film, number), frames[number])
+    assert np.array_equal(mp4.frame(film, None), frames[-1])
     with pytest.raises(IndexError):
         mp4.frame(film, 150)
 

@@ -10,7 +10,6 @@ from starlette.responses import Response
 
 from kf2v.admission.keys import Scope
 from kf2v.blobs import Blobs, NoSuchBlob
-from kf2v.catalog.models import FRAMES
 from kf2v.errors import NotFound
 from kf2v.server.exchange import Exchange, Reply
 from kf2v.server.ext.portrait import Portrait
@@ -20,7 +19,8 @@ from kf2v.server.routing import Route
 from kf2v.server.v1.files import is_known
 from kf2v.tasks import Video
 
-NAMED = {"first": 0, "last": FRAMES - 1}
+#: videos from elsewhere may have any number of frames, so the last one has none
+NAMED = {"first": 0, "last": None}
 #: videos decoded at once: a frame takes up to a second of a core, and polls shall go on meanwhile
 AT_ONCE = 2
 
@@ -35,9 +35,9 @@ class Pictures:
         tasks: OwnTasks,
         blobs: Blobs,
         portrait: Portrait,
-        png_of: Callable[[Path, int], bytes],
+        png_of: Callable[[Path, int | None], bytes],
     ) -> None:
-        """``png_of`` finds a frame in a file; raises IndexError if it has none of that number."""
+        """``png_of`` finds a frame in a file, the last without a number; raises IndexError if there is none of it."""
         self._reception = reception
         self._tasks = tasks
         self._blobs = blobs
@@ -74,13 +74,13 @@ class Pictures:
         caller = await self._reception.caller(exchange, Scope.READ)
         task = await self._tasks.visible(exchange, caller)
         name = exchange.parts["number"]
-        number = NAMED.get(name, _number(name))
-        if number is None or number >= FRAMES:
-            raise NotFound(f"A video has the frames 0 to {FRAMES - 1}, 'first' and 'last', but got {name[:100]!r}.")
+        number = NAMED[name] if name in NAMED else _number(name)
+        if number is None and name not in NAMED:
+            raise NotFound(f"A frame is a number from 0, 'first' or 'last', but got {name[:100]!r}.")
         video = task.outcome.video if task.outcome else None
         if video is None:
             raise NotFound(f"The task has no video, it is {task.state.shown}.")
-        etag = _etag(f"{video.digest}/{number}")
+        etag = _etag(f"{video.digest}/{name}")
         headers = {"etag": etag, "cache-control": "private, max-age=86400, immutable"}
         if is_known(exchange.header(b"if-none-match") or "", etag):
             return Response(status_code=304, headers=headers)
@@ -88,7 +88,7 @@ class Pictures:
             data = await asyncio.to_thread(self._decoded, video, number)
         return Response(data, media_type="image/png", headers=headers)
 
-    def _decoded(self, video: Video, number: int) -> bytes:
+    def _decoded(self, video: Video, number: int | None) -> bytes:
         try:
             path = self._blobs.locate(video.key)
             if path is not None:
@@ -97,7 +97,9 @@ class Pictures:
                 file.write(self._blobs.read(video.key))
                 file.flush()
                 return self._png_of(Path(file.name), number)
-        except (NoSuchBlob, FileNotFoundError, IndexError) as error:
+        except IndexError as error:
+            raise NotFound(f"The video has no frame {number}; the last one is called 'last'.") from error
+        except (NoSuchBlob, FileNotFoundError) as error:
             raise NotFound from error
 
 
