@@ -188,9 +188,12 @@ def test_work_that_hears_nothing_is_handed_back_uncharged_too(tmp_path: Path) ->
     with deployed(tmp_path, workers=1, drain_seconds="0", max_attempts="1") as theatre:
         theatre.sabotage()
         service = theatre.start()
-        task_id = ordered(service, "hang")
+        hung = tmp_path / "hung"
+        task_id = ordered(service, f"hang {hung}")
         for attempt in (1, 2):
-            until("it runs", lambda: claims(theatre, task_id) == attempt)  # noqa: B023  called before the next round
+            until("it is deaf", hung.exists)
+            hung.unlink()
+            until("that is told", lambda: claims(theatre, task_id) == attempt)  # noqa: B023  called before the next round
             assert theatre.end() == 0
             assert theatre.none_left()
             assert theatre.start().task(task_id)["output"]["task_status"] == "RUNNING", "one charge would end it"
@@ -202,8 +205,9 @@ def test_a_second_signal_ends_it_at_once(tmp_path: Path, number: signal.Signals)
     with deployed(tmp_path, workers=1, drain_seconds="3600") as deployment:
         deployment.sabotage()
         service = deployment.start()
-        task_id = ordered(service, "hang")
-        until("it runs", lambda: claims(deployment, task_id) == 1)
+        hung = tmp_path / "hung"  # a worker that has only just been given its task hands it back, and nobody drains
+        task_id = ordered(service, f"hang {hung}")
+        until("it is deaf", hung.exists)
         deployment.process.send_signal(number)
         until("the server drains", lambda: service.get("/readyz").status == 503)
         time.sleep(0.5)  # at once, it would be the same signal passed on

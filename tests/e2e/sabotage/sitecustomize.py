@@ -15,7 +15,8 @@ from kf2v.video import Clip
 class Actor:
     """Plays what the prompt says: one word, then whatever that word needs.
 
-    ``crash``: the process dies of a signal. ``hang``: nothing is heard of it any more, and no call gets through.
+    ``crash``: the process dies of a signal. ``hang``: nothing is heard of it any more, and no call gets through;
+    ``hang FILE`` makes that file first.
     ``wait FILE``: works and reports until there is such a file. Anything else: what ``Still`` does.
     """
 
@@ -26,6 +27,8 @@ class Actor:
         if word == "crash":
             os.kill(os.getpid(), signal.SIGSEGV)
         elif word == "hang":
+            if rest:
+                Path(rest).touch()
             threading.Event().wait()
         elif word == "wait":
             while not Path(rest).exists():
