@@ -30,7 +30,8 @@ from kf2v.cli.target import Server, asking, connected
 from kf2v.cli.terminal import CommandFailed, give, give_json, give_path, say
 
 if TYPE_CHECKING:
-    from kf2v.net.dashscope import DashScope, RemoteError
+    from kf2v.net.dashscope import DashScope
+    from kf2v.net.remote_error import RemoteError
 
 #: seconds before a chain goes on that was refused in the middle, where the server does not say
 PAUSE = 15.0
@@ -115,7 +116,7 @@ def order(
 
     Raises RemoteError if nothing is ordered, and CommandFailed if a part of it is, or may be, saying how to go on.
     """
-    from kf2v.net.dashscope import RemoteError
+    from kf2v.net.remote_error import RemoteError
 
     frames: list[str] = body["input"]["frames"]
     again = shlex.join(["kf2v", "chain", "--idempotency-key", key, *frames])
@@ -165,7 +166,7 @@ def _reworded(frames: Sequence[str]) -> str:
 
 def _pause(error: RemoteError) -> float | None:
     """Seconds after which the rest may be taken; None if it is not worth waiting for."""
-    from kf2v.net.dashscope import is_passing
+    from kf2v.net.remote_error import is_passing
 
     if error.status is None or not is_passing(error):
         return None

@@ -30,7 +30,7 @@ def wait(client: DashScope, task_id: str, *, pace: tuple[float, ...], timeout: f
 
     Ctrl-C, and a server that is gone, leave the task alone; how to come back to it is said.
     """
-    from kf2v.net.dashscope import RemoteError
+    from kf2v.net.remote_error import RemoteError
 
     deadline = None if timeout is None else time.monotonic() + timeout
     try:
@@ -86,7 +86,7 @@ def deliver(client: DashScope, standing: Standing, output: Path | None, *, quiet
 
 def bring(client: DashScope, standing: Standing, path: Path, *, quiet: bool) -> None:
     """Download the video of a task that SUCCEEDED. Raises CommandFailed, saying how to try again."""
-    from kf2v.net.dashscope import RemoteError
+    from kf2v.net.remote_error import RemoteError
 
     started, again = time.monotonic(), f"kf2v tasks download {standing.task_id}"
     try:

@@ -306,7 +306,7 @@ def remote(settings: Settings) -> Finding:
     if REMOTE not in settings.engines:
         return Finding(name="remote", state=State.OK, detail="no task is forwarded")
     from kf2v.assembly.production import build_remote
-    from kf2v.net.dashscope import RemoteError
+    from kf2v.net.remote_error import RemoteError
 
     detail = f"{starred(settings.remote_base_url)}"
     try:

@@ -22,7 +22,7 @@ def follow(
 
     A task is told first as it is now. Raises RemoteError.
     """
-    from kf2v.net.dashscope import RemoteError, TimedOut, Unreachable
+    from kf2v.net.remote_error import RemoteError, TimedOut, Unreachable
 
     after: str | None = None
     failed = PATIENCE

@@ -123,7 +123,8 @@ def key_of_owner(settings: Settings) -> str | None:
 @contextmanager
 def connected(target: Target) -> Generator[DashScope]:
     """The client; what it reports as RemoteError arrives as CommandFailed."""
-    from kf2v.net.dashscope import DashScope, RemoteError
+    from kf2v.net.dashscope import DashScope
+    from kf2v.net.remote_error import RemoteError
 
     try:
         with DashScope(target.base_url, target.api_key) as client:

@@ -229,7 +229,7 @@ def _about(task_id: str | None, server: Server) -> Generator[DashScope]:
 
     Not everything that is not found is the task: it may be a frame of it, or kf2v's own surface itself.
     """
-    from kf2v.net.dashscope import Refused
+    from kf2v.net.remote_error import Refused
 
     with server.connected() as client:
         try:

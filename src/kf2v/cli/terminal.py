@@ -14,7 +14,7 @@ from kf2v.cli.exits import Exit, exit_of_error
 from kf2v.cli.fixes import fix_of
 
 if TYPE_CHECKING:
-    from kf2v.net.dashscope import RemoteError
+    from kf2v.net.remote_error import RemoteError
 
 #: told a phase and how much of the whole is done (0 … 1, None if nobody knows)
 Tell: TypeAlias = Callable[[str, float | None], None]
@@ -45,7 +45,7 @@ class CommandFailed(Exception):
 
 def told(error: "RemoteError", *, then: str = "", beside: Mapping[str, object] | None = None) -> CommandFailed:
     """``error`` as a command ends with it. ``then`` is how to come back once it is mended."""
-    from kf2v.net.dashscope import TimedOut, Unreachable
+    from kf2v.net.remote_error import TimedOut, Unreachable
 
     match error:
         case TimedOut():

@@ -14,7 +14,7 @@ from kf2v.cli.target import Server, asking
 from kf2v.cli.terminal import CommandFailed, give, give_json
 
 if TYPE_CHECKING:
-    from kf2v.net.dashscope import Refused
+    from kf2v.net.remote_error import Refused
 
 
 @asking
@@ -36,7 +36,8 @@ def validate(
     Of a kf2v server only. Frames are looked at as a task would; nothing is ordered. Exits with 2 if anything is wrong,
     with 10 if it is moderation that objects.
     """
-    from kf2v.net.dashscope import Refused, Request
+    from kf2v.net.dashscope import Request
+    from kf2v.net.remote_error import Refused
 
     request = Request(
         model=model,

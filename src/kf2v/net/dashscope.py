@@ -1,14 +1,6 @@
 """A client for any endpoint that speaks DashScope's kf2v API: this server, another one, or the cloud.
 
 Knows what travels, not why: which endpoint, which key and what a failure means to a user is decided by the caller.
-
-::
-
-    RemoteError              what came back, in the endpoint's own words where it had any
-     ├─ Refused              an HTTP answer other than 200
-     ├─ Unreachable          no answer: refused, reset, not resolvable, TLS
-     ├─ TimedOut             no answer in time
-     └─ Garbled              an answer that is not this API's
 """
 
 import contextlib
@@ -26,6 +18,7 @@ import httpx2
 import msgspec
 
 from kf2v import __version__
+from kf2v.net.remote_error import Garbled, Refused, RemoteError, TimedOut, Unreachable, is_passing
 
 #: states that no poll will change
 ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELED", "UNKNOWN"})
@@ -40,52 +33,8 @@ _UNSENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout, httpx
 #: what the decoder says to bytes that are no JSON
 _NO_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _OK = 200
-_TOO_MANY_REQUESTS = 429
 _SERVER_ERROR = 500
 _CREATE = "services/aigc/image2video/video-synthesis"
-
-
-class RemoteError(Exception):
-    """Something other than the wanted answer. ``status`` is the HTTP status, None where there was none."""
-
-    def __init__(
-        self,
-        code: str,
-        message: str,
-        *,
-        request_id: str = "",
-        status: int | None = None,
-        doubtful: bool = False,
-        retry_after: float | None = None,
-        answer: Mapping[str, Any] | None = None,
-    ) -> None:
-        self.code = code
-        self.message = message
-        self.request_id = request_id
-        self.status = status
-        #: whether the endpoint may have done all the same what it was asked
-        self.doubtful = doubtful
-        #: seconds after which the endpoint wants to be asked again, where it said so
-        self.retry_after = retry_after
-        #: the whole answer, for what it says beside that; empty where there was none
-        self.answer = dict(answer or {})
-        super().__init__(f"{code}: {message}")
-
-
-class Refused(RemoteError):
-    """An HTTP answer other than 200; ``code``, ``message`` and ``request_id`` are the endpoint's."""
-
-
-class Unreachable(RemoteError):
-    """Nobody answers there, or the connection broke."""
-
-
-class TimedOut(RemoteError):
-    """Nobody answered in time; whether the request was acted on is not known."""
-
-
-class Garbled(RemoteError):
-    """An answer that this API does not give: most likely another kind of server."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -484,13 +433,6 @@ def _origin(url: str) -> str:
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     except ValueError:
         return "the address"
-
-
-def is_passing(error: RemoteError) -> bool:
-    """Whether the same may go well when it is asked for again."""
-    if error.status is None:
-        return isinstance(error, Unreachable | TimedOut)
-    return error.status == _TOO_MANY_REQUESTS or error.status >= _SERVER_ERROR
 
 
 def _endless(pace: Iterable[float]) -> Iterator[float]:

@@ -27,7 +27,8 @@ from kf2v.engines.remote.verdict import Verdict, judge
 from kf2v.errors import AlgorithmError, DataInspectionFailed, IPInfringementSuspect, OutOfOrder
 from kf2v.metering import usage_of
 from kf2v.moderation.panel import Panel
-from kf2v.net.dashscope import Garbled, RemoteError, Standing
+from kf2v.net.dashscope import Standing
+from kf2v.net.remote_error import Garbled, RemoteError
 from kf2v.pipeline.gathering import Fetches, Gathering, Picture
 from kf2v.pipeline.heeding import heeding, rest, taken
 from kf2v.pipeline.inspecting import exhibit

@@ -11,7 +11,8 @@ from endpoint import VIDEO, Answer, Endpoint
 from kf2v.cli import chain
 from kf2v.cli.exits import Exit
 from kf2v.cli.terminal import CommandFailed
-from kf2v.net.dashscope import DashScope, Refused
+from kf2v.net.dashscope import DashScope
+from kf2v.net.remote_error import Refused
 
 Kf2v = Callable[..., Any]
 

@@ -6,7 +6,7 @@ import pytest
 
 from kf2v.engines.remote.pace import JITTER, LATEST, SOONEST, Pace, pauses
 from kf2v.engines.remote.verdict import Verdict, judge
-from kf2v.net.dashscope import Garbled, Refused, TimedOut, Unreachable
+from kf2v.net.remote_error import Garbled, Refused, TimedOut, Unreachable
 
 
 def test_calls_of_all_tasks_together_keep_a_distance() -> None:

@@ -12,17 +12,8 @@ import httpx2
 import pytest
 
 from endpoint import KEY, VIDEO, Answer, Endpoint
-from kf2v.net.dashscope import (
-    LONGEST,
-    DashScope,
-    Garbled,
-    Refused,
-    RemoteError,
-    Request,
-    TimedOut,
-    Unreachable,
-    is_loopback,
-)
+from kf2v.net.dashscope import LONGEST, DashScope, Request, is_loopback
+from kf2v.net.remote_error import Garbled, Refused, RemoteError, TimedOut, Unreachable
 
 WHOLE = b'{"output": {"task_id": "task-1", "task_status": "PENDING"}}'
 ORDER = Request(

@@ -13,7 +13,8 @@ from typing import BinaryIO
 import msgspec
 
 from kf2v.engines.remote.pace import Pace
-from kf2v.net.dashscope import DashScope, Garbled, Request, Standing
+from kf2v.net.dashscope import DashScope, Request, Standing
+from kf2v.net.remote_error import Garbled
 from kf2v.tasks import Job
 from kf2v.wire.v1.times import render_compact
 

@@ -2,7 +2,7 @@
 
 from enum import Enum
 
-from kf2v.net.dashscope import RemoteError
+from kf2v.net.remote_error import RemoteError
 
 #: refusals that are about what was submitted, by how their codes begin: they are the caller's, word for word
 ABOUT_THE_SUBMISSION = (
